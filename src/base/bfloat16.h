@@ -1,5 +1,5 @@
-// 16-bit floats as stored in checkpoints: bfloat16 (the model's own) and IEEE half (quantization scales). Conversions
-// to float are exact; to 16 bits they round to nearest even. Must not know tensors.
+// 16-bit floats as stored in checkpoints: bfloat16 (the model's own) and IEEE half (quantization scales).
+// Conversions to float are exact; to 16 bits they round to nearest even. Must not know tensors.
 #pragma once
 
 #include <bit>

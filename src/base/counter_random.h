@@ -1,5 +1,6 @@
-// Counter-based random numbers: a value is a pure function of a key and a counter, so the same numbers come out for
-// any number of threads, any batch and any order. Used for sampling noise and random weights. Must not know either.
+// Counter-based random numbers: a value is a pure function of a key and a counter, so the same numbers come
+// out for any number of threads, any batch and any order. Used for sampling noise and random weights. Must
+// not know either.
 #pragma once
 
 #include <cstdint>

@@ -1,9 +1,10 @@
 // Errors of the world and of the programmer.
 //
-// sheaf::Error is thrown when the world is at fault (a file, a request, too little memory). It says what, where and
-// what to do in one line and gathers context on its way up. It is caught in three places only: a command's main, a
-// request handler, the engine (for one sequence). SHEAF_CHECK is for a programmer's mistake; it throws InternalError,
-// which the same three places turn into one failed command, request or sequence. This header knows no file formats.
+// sheaf::Error is thrown when the world is at fault (a file, a request, too little memory). It says what,
+// where and what to do in one line and gathers context on its way up. It is caught in three places only: a
+// command's main, a request handler, the engine (for one sequence). SHEAF_CHECK is for a programmer's
+// mistake; it throws InternalError, which the same three places turn into one failed command, request or
+// sequence. This header knows no file formats.
 #pragma once
 
 #include <fmt/format.h>
@@ -16,12 +17,12 @@
 namespace sheaf {
 
 enum class ErrorKind {
-    invalid_input,   // a request, option or prompt that breaks a rule
-    not_found,       // a file, tensor or model that does not exist
-    corrupt_file,    // a file that contradicts itself
-    unsupported,     // well-formed, but nothing we run
-    out_of_memory,   // refused before, or failed during, an allocation
-    io,              // the operating system said no
+    invalid_input,  // a request, option or prompt that breaks a rule
+    not_found,      // a file, tensor or model that does not exist
+    corrupt_file,   // a file that contradicts itself
+    unsupported,    // well-formed, but nothing we run
+    out_of_memory,  // refused before, or failed during, an allocation
+    io,             // the operating system said no
 };
 
 class Error : public std::exception {
@@ -31,7 +32,8 @@ class Error : public std::exception {
     ErrorKind kind() const { return kind_; }
     const char* what() const noexcept override { return message_.c_str(); }
 
-    /// Puts "where: " in front of the message; returns itself so that a catch block can write `throw e.at("layer 3")`.
+    /// Puts "where: " in front of the message; returns itself so that a catch block can write `throw
+    /// e.at("layer 3")`.
     Error& at(std::string_view where) {
         message_.insert(0, fmt::format("{}: ", where));
         return *this;
@@ -60,8 +62,8 @@ namespace detail {
 }  // namespace sheaf
 
 /// SHEAF_CHECK(condition, "format", args...): an invariant that also holds in release builds.
-#define SHEAF_CHECK(condition, ...)                                                                     \
-    do {                                                                                                \
-        if (!(condition)) [[unlikely]]                                                                  \
+#define SHEAF_CHECK(condition, ...)                                                                       \
+    do {                                                                                                  \
+        if (!(condition)) [[unlikely]]                                                                    \
             ::sheaf::detail::check_failed(#condition, __FILE__, __LINE__, ::fmt::format("" __VA_ARGS__)); \
     } while (0)

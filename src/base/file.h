@@ -11,8 +11,8 @@
 
 namespace sheaf {
 
-/// A read-only memory map of a whole file. A file cut short while mapped would raise SIGBUS; install_sigbus_handler()
-/// turns that into a clean exit that names the file.
+/// A read-only memory map of a whole file. A file cut short while mapped would raise SIGBUS;
+/// install_sigbus_handler() turns that into a clean exit that names the file.
 class MappedFile {
   public:
     /// Errors: not_found, io.
@@ -32,7 +32,8 @@ class MappedFile {
     int slot_ = -1;  // in the table that the SIGBUS handler reads
 };
 
-/// Ends the process with status 1 and the file's name when a mapped file is truncated under us. Call once from main.
+/// Ends the process with status 1 and the file's name when a mapped file is truncated under us. Call once
+/// from main.
 void install_sigbus_handler();
 
 /// The text of a small file. Errors: not_found, io, invalid_input when larger than `max_bytes`.

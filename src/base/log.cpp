@@ -9,7 +9,8 @@ namespace sheaf::log {
 void initialize(const std::string& level) {
     const auto parsed = spdlog::level::from_str(level);
     if (parsed == spdlog::level::off && level != "off")
-        fail(ErrorKind::invalid_input, "--log-level '{}': use trace, debug, info, warning, error or off", level);
+        fail(ErrorKind::invalid_input, "--log-level '{}': use trace, debug, info, warning, error or off",
+             level);
     auto logger = spdlog::get("sheaf");
     if (!logger) logger = spdlog::stderr_color_mt("sheaf");
     logger->set_pattern("%Y-%m-%d %H:%M:%S.%e %^%l%$ %v");

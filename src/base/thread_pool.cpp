@@ -5,8 +5,8 @@
 namespace sheaf {
 namespace {
 
-// A decode step issues hundreds of short loops; waking a sleeping thread costs more than most of them, so workers
-// look for new work for a while before they sleep.
+// A decode step issues hundreds of short loops; waking a sleeping thread costs more than most of them, so
+// workers look for new work for a while before they sleep.
 constexpr int spins_before_sleep = 20000;
 thread_local bool inside_task = false;
 
@@ -54,7 +54,8 @@ void ThreadPool::drain() {
 void ThreadPool::work(int) {
     uint64_t seen = 0;
     while (true) {
-        for (int spin = 0; spin < spins_before_sleep && generation_.load(std::memory_order_acquire) == seen; ++spin)
+        for (int spin = 0; spin < spins_before_sleep && generation_.load(std::memory_order_acquire) == seen;
+             ++spin)
             pause();
         if (generation_.load(std::memory_order_acquire) == seen) {
             std::unique_lock lock(mutex_);

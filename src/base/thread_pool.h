@@ -1,6 +1,6 @@
-// One pool of worker threads for everything that computes. parallel_for hands out task numbers; which thread runs a
-// task is not determined, so tasks must write to places of their own, and then results do not depend on the number
-// of threads. Used by the CPU back end and the loader. Must not know what the tasks do.
+// One pool of worker threads for everything that computes. parallel_for hands out task numbers; which thread
+// runs a task is not determined, so tasks must write to places of their own, and then results do not depend
+// on the number of threads. Used by the CPU back end and the loader. Must not know what the tasks do.
 #pragma once
 
 #include <atomic>
@@ -24,8 +24,8 @@ class ThreadPool {
 
     int thread_count() const { return static_cast<int>(workers_.size()) + 1; }
 
-    /// Runs task(0) ... task(count - 1), the caller taking part, and returns when all are done. The first exception
-    /// is rethrown. One call at a time (callers queue up); a call from inside a task runs serially.
+    /// Runs task(0) ... task(count - 1), the caller taking part, and returns when all are done. The first
+    /// exception is rethrown. One call at a time (callers queue up); a call from inside a task runs serially.
     void parallel_for(int64_t count, const std::function<void(int64_t)>& task);
 
   private:

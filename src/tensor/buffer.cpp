@@ -13,14 +13,17 @@ constexpr size_t alignment = 64;
 constexpr size_t huge_page = 2u << 20;
 constexpr size_t arena_block = 4u << 20;
 
-size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+size_t round_up(size_t value, size_t multiple) {
+    return (value + multiple - 1) / multiple * multiple;
+}
 
 }  // namespace
 
 Buffer Buffer::host(size_t bytes) {
     const size_t size = round_up(std::max<size_t>(bytes, 1), alignment);
     if (size >= huge_page) {  // fresh anonymous pages are zero already
-        void* map = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void* map =
+            ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (map == MAP_FAILED) fail(ErrorKind::out_of_memory, "cannot allocate {:.1f} MiB", size / 1048576.0);
         ::madvise(map, size, MADV_HUGEPAGE);
         return Buffer(map, bytes, [size](void* data) { ::munmap(data, size); });
@@ -35,8 +38,8 @@ Buffer::Buffer(void* data, size_t bytes, std::function<void(void*)> release)
     : data_(data, std::move(release)), bytes_(bytes) {}
 
 Tensor Buffer::tensor(DType dtype, Shape shape, size_t offset) const {
-    SHEAF_CHECK(offset + static_cast<size_t>(shape.elements()) * dtype_size(dtype) <= bytes_, "{} at {} of {} bytes",
-                shape.to_string(), offset, bytes_);
+    SHEAF_CHECK(offset + static_cast<size_t>(shape.elements()) * dtype_size(dtype) <= bytes_,
+                "{} at {} of {} bytes", shape.to_string(), offset, bytes_);
     return Tensor(static_cast<char*>(data()) + offset, dtype, shape);
 }
 

@@ -1,5 +1,6 @@
-// Buffer: owned memory of a host or a device, released when the last holder goes. Arena: the activations of a step,
-// handed out front to back from a few large buffers. Used by the back ends and loaders. Must not know operators.
+// Buffer: owned memory of a host or a device, released when the last holder goes. Arena: the activations of a
+// step, handed out front to back from a few large buffers. Used by the back ends and loaders. Must not know
+// operators.
 #pragma once
 
 #include <cstddef>
@@ -29,9 +30,9 @@ class Buffer {
     size_t bytes_ = 0;
 };
 
-/// Allocates the tensors of a step. Memory comes in two halves: flip() starts handing out the other half, whose
-/// tensors become invalid. A layer's results therefore stay valid through the layer after it, and peak memory is that
-/// of two layers. Not thread-safe.
+/// Allocates the tensors of a step. Memory comes in two halves: flip() starts handing out the other half,
+/// whose tensors become invalid. A layer's results therefore stay valid through the layer after it, and peak
+/// memory is that of two layers. Not thread-safe.
 class Arena {
   public:
     using Allocate = std::function<Buffer(size_t bytes)>;

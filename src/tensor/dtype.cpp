@@ -36,8 +36,12 @@ const Row& row(DType dtype) {
 
 }  // namespace
 
-size_t dtype_size(DType dtype) { return row(dtype).size; }
-std::string_view dtype_name(DType dtype) { return row(dtype).name; }
+size_t dtype_size(DType dtype) {
+    return row(dtype).size;
+}
+std::string_view dtype_name(DType dtype) {
+    return row(dtype).name;
+}
 
 std::optional<DType> dtype_from_name(std::string_view name) {
     for (const auto& candidate : rows)

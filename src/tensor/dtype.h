@@ -1,4 +1,5 @@
-// Element types of tensors, as safetensors names them. Used by everything that holds numbers; knows no storage.
+// Element types of tensors, as safetensors names them. Used by everything that holds numbers; knows no
+// storage.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +11,23 @@
 
 namespace sheaf {
 
-enum class DType : uint8_t { f32, bf16, f16, f64, f8_e4m3, f8_e5m2, i64, i32, i16, i8, u64, u32, u16, u8, boolean };
+enum class DType : uint8_t {
+    f32,
+    bf16,
+    f16,
+    f64,
+    f8_e4m3,
+    f8_e5m2,
+    i64,
+    i32,
+    i16,
+    i8,
+    u64,
+    u32,
+    u16,
+    u8,
+    boolean
+};
 
 /// Bytes of one element.
 size_t dtype_size(DType dtype);

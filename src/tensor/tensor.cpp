@@ -21,8 +21,8 @@ Tensor Tensor::rows(int64_t begin, int64_t end) const {
 }
 
 Tensor Tensor::columns(int64_t begin, int64_t end) const {
-    SHEAF_CHECK(rank() == 2 && 0 <= begin && begin <= end && end <= size(1), "columns {}..{} of {}", begin, end,
-                shape_.to_string());
+    SHEAF_CHECK(rank() == 2 && 0 <= begin && begin <= end && end <= size(1), "columns {}..{} of {}", begin,
+                end, shape_.to_string());
     Tensor part = *this;
     part.shape_ = Shape{size(0), end - begin};
     part.data_ = static_cast<char*>(data_) + begin * static_cast<int64_t>(dtype_size(dtype_));

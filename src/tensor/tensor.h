@@ -1,6 +1,6 @@
-// Tensor: a non-owning view of numbers somewhere (host or device memory). Up to four dimensions, inner dimensions
-// contiguous; only the first may have a stride of its own, so that columns of a projection can be passed on without a
-// copy. Used by every layer from weights upwards. Must not know who owns the memory.
+// Tensor: a non-owning view of numbers somewhere (host or device memory). Inner dimensions are
+// contiguous; only the first may have a stride of its own, so that columns of a projection can be passed on
+// without a copy. Used by every layer from weights upwards. Must not know who owns the memory.
 #pragma once
 
 #include <array>
@@ -16,7 +16,7 @@ namespace sheaf {
 
 class Shape {
   public:
-    static constexpr int max_rank = 4;
+    static constexpr int max_rank = 8;  // the limit for checkpoint tensors; operators use at most four
 
     Shape() = default;
     Shape(std::initializer_list<int64_t> sizes) : Shape(std::span(sizes.begin(), sizes.size())) {}

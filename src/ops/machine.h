@@ -1,0 +1,71 @@
+// Machine: what a back end offers besides arithmetic: memory, and weights prepared in its own layout. The
+// loader fills a model through it; backend/registry creates one. Linear and Experts are the handles the model
+// holds: a back end derives its own classes from them. Must not know the model, files or requests.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "tensor/buffer.h"
+#include "weights/host_linear.h"
+
+namespace sheaf {
+
+class Ops;
+
+/// A linear layer's weight as its back end keeps it.
+class PreparedLinear {
+  public:
+    PreparedLinear(int64_t out_features, int64_t in_features) : out(out_features), in(in_features) {}
+    virtual ~PreparedLinear() = default;
+    const int64_t out, in;
+    virtual size_t bytes() const = 0;  // resident memory, equal to what one use must read
+};
+using Linear = std::shared_ptr<const PreparedLinear>;
+
+/// One routed expert in canonical form: gate and up (intermediate, hidden), down (hidden, intermediate). The
+/// parts may be of different formats.
+struct HostExpert {
+    HostLinear gate, up, down;
+};
+
+/// All routed experts of one layer as their back end keeps them.
+class PreparedExperts {
+  public:
+    PreparedExperts(int64_t expert_count, int64_t hidden_size, int64_t intermediate_size)
+        : count(expert_count), hidden(hidden_size), intermediate(intermediate_size) {}
+    virtual ~PreparedExperts() = default;
+    const int64_t count, hidden, intermediate;
+    virtual size_t bytes() const = 0;
+};
+using Experts = std::shared_ptr<const PreparedExperts>;
+
+/// What a model computes in: bf16 lets 16-bit storage stand for weights and KV cache; f32 keeps every stored
+/// value.
+enum class ComputeType { bf16, f32 };
+
+class Machine {
+  public:
+    virtual ~Machine() = default;
+
+    virtual std::string name() const = 0;  // "cpu (avx512, 2 threads)"
+    virtual ComputeType compute_type() const = 0;
+    virtual size_t total_memory() const = 0;      // bytes that models may use
+    virtual size_t available_memory() const = 0;  // bytes free now
+
+    /// Zeroed memory of the machine.
+    virtual Buffer allocate(size_t bytes) = 0;
+    /// A copy on the machine, converted to `dtype` (f32 or bf16 from any float type, or unchanged).
+    virtual Buffer upload(const Tensor& host, DType dtype) = 0;
+    virtual void download(const Tensor& source, void* host) = 0;  // waits for the work before it
+
+    virtual Linear prepare(const HostLinear& weight) = 0;
+    /// Pulls expert after expert from `load` (called from several threads, each index once).
+    virtual Experts prepare_experts(int64_t count, int64_t hidden, int64_t intermediate,
+                                    const std::function<HostExpert(int64_t expert)>& load) = 0;
+
+    virtual std::unique_ptr<Ops> make_ops() = 0;
+};
+
+}  // namespace sheaf
