@@ -5,7 +5,8 @@
 Per model: prompts.jsonl (input lines of `sheaf score`), greedy.jsonl (input lines of `sheaf generate`),
 logits.safetensors (`ID.logits`, float32, stored positions x vocabulary, from the float32 run) and reference.json:
 per prompt the spread (standard deviation of the float32 logits), the errors of Transformers' own bfloat16 run, the
-stored positions, and the float32 greedy continuations with the gap between the two best logits at every step.
+stored positions, and the float32 greedy continuations with, at every step, the gap between the two best logits and
+the log probability of the token taken.
 
 A prompt is kept only if the float32 answer is a fact rather than a coin toss: no token may have two experts tied at
 the edge of the top k within ROUTER_MARGIN, and the float32 run must agree with a float64 run of the same code.
@@ -31,6 +32,7 @@ GREEDY_LENGTHS = [3, 20, 64, 90]
 GREEDY_STEPS = 64
 ROUTER_MARGIN = 1e-5  # in router logits
 MAX_FLOAT64_ERROR = 1e-4  # of the spread
+GREEDY_GAP = 4e-3  # of the spread: twice the tolerance of float32, so that every continuation has one right answer
 
 
 class RouterWatch:
@@ -83,7 +85,7 @@ class Reference:
         """Tokens, float32 logits and figures of the first prompt of this length that is well conditioned."""
         vocab = self.exact.get_input_embeddings().weight.shape[0]
         for attempt in range(200):
-            generator = np.random.default_rng([seed, length, attempt])
+            generator = np.random.default_rng([*seed, length, attempt])
             tokens = generator.integers(0, vocab - model_zoo.SPECIAL_IDS, length).tolist()
             self.watch.take()
             logits = logits_of(self.exact, tokens)
@@ -95,16 +97,27 @@ class Reference:
                 return tokens, logits, {"router_margin": margin, "float64_error": doubt, "attempts": attempt + 1}
         raise SystemExit(f"no well conditioned prompt of {length} tokens found")
 
+    def continuation(self, length, seed):
+        """A prompt and its greedy continuation in which neither an expert nor a token is nearly tied."""
+        for attempt in range(50):
+            tokens, logits, _ = self.prompt(length, [seed, attempt])
+            self.watch.take()
+            following = self._greedy(tokens)
+            if self.watch.take() >= ROUTER_MARGIN and min(following["gaps"]) > GREEDY_GAP * logits.std():
+                return tokens, following
+        raise SystemExit(f"no clear continuation of a prompt of {length} tokens found")
+
     @torch.no_grad()
-    def greedy(self, tokens):
-        """GREEDY_STEPS tokens, the float32 gap at each, by whole forward passes: no cache of the tool is trusted."""
-        tokens, gaps = list(tokens), []
+    def _greedy(self, tokens):
+        """By whole forward passes: no cache of the tool is trusted."""
+        tokens, gaps, log_probabilities = list(tokens), [], []
         for _ in range(GREEDY_STEPS):
             last = self.exact(input_ids=torch.tensor([tokens]), use_cache=False).logits[0, -1]
             top = torch.topk(last, 2)
             tokens.append(int(top.indices[0]))
             gaps.append(float(top.values[0] - top.values[1]))
-        return tokens[-GREEDY_STEPS:], gaps
+            log_probabilities.append(float(torch.log_softmax(last, -1)[tokens[-1]]))
+        return {"token_ids": tokens[-GREEDY_STEPS:], "gaps": gaps, "logprobs": log_probabilities}
 
 
 def errors(other, exact):
@@ -123,7 +136,7 @@ def make_model(name, number):
     tensors, prompts, lines = {}, {}, []
     for length in FIXED_LENGTHS + SHORT_LENGTHS:
         key = f"{'fixed' if length in FIXED_LENGTHS else 'short'}-{length}"
-        tokens, logits, facts = reference.prompt(length, number)
+        tokens, logits, facts = reference.prompt(length, [number])
         positions = positions_of(length)
         stored = logits[positions]
         tensors[f"{key}.logits"] = np.ascontiguousarray(stored, dtype=np.float32)
@@ -135,10 +148,8 @@ def make_model(name, number):
         } | facts
     continuations, greedy_lines = {}, []
     for length in GREEDY_LENGTHS:
-        tokens, _, _ = reference.prompt(length, number + 1000)
-        following, gaps = reference.greedy(tokens)
         key = f"greedy-{length}"
-        continuations[key] = {"token_ids": following, "gaps": gaps}
+        tokens, continuations[key] = reference.continuation(length, number + 1000)
         greedy_lines.append({"id": key, "token_ids": tokens, "temperature": 0, "max_tokens": GREEDY_STEPS,
                              "ignore_eos": True})
     write(name, tensors, lines, greedy_lines, prompts, continuations)
