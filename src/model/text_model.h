@@ -37,7 +37,7 @@ struct TextModel {
     explicit TextModel(const TextConfig& config);
     void for_each_weight(const ModelConfig& config, WeightVisitor& visit);
 
-    /// The batch's rows after the last norm, (tokens, hidden).
+    /// The residual stream after the last layer, before the last norm: (tokens, hidden).
     Tensor hidden(Ops& ops, const Batch& batch) const;
     /// Logits of the batch's output_rows, f32 (outputs, vocabulary).
     Tensor forward(Ops& ops, const Batch& batch) const;

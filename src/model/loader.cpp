@@ -1,0 +1,249 @@
+#include "model/loader.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+
+#include "base/log.h"
+#include "model/expert_source.h"
+#include "weights/tensor_names.h"
+
+namespace sheaf {
+namespace {
+
+constexpr size_t names_shown = 5;
+
+std::string shortened(const std::vector<std::string>& names) {
+    std::string text;
+    for (size_t i = 0; i < std::min(names.size(), names_shown); ++i) text += (i ? ", " : "") + names[i];
+    if (names.size() > names_shown) text += fmt::format(" and {} more", names.size() - names_shown);
+    return text;
+}
+
+/// Lists what the model needs and the source lacks, before a byte of weights is read.
+class MissingVisitor final : public WeightVisitor {
+  public:
+    MissingVisitor(WeightSource& source, const QuantizationHints& hints) : source_(source), hints_(hints) {}
+
+    void linear(const std::string& module, Linear&, int64_t, int64_t) override {
+        if (!find_weight_format(source_, module)) names.push_back(module + ".weight");
+    }
+    void vector(const std::string& name, Tensor&, Shape, Shape) override { need(name); }
+    void table(const std::string& name, Tensor&, int64_t, int64_t) override { need(name); }
+    void tied_linear(const std::string& name, Linear&, int64_t, int64_t) override { need(name); }
+    void experts(const std::string& module, Experts&, int64_t count, int64_t hidden,
+                 int64_t intermediate) override {
+        const ExpertSource experts(source_, module, count, hidden, intermediate, hints_);
+        for (int64_t e = 0; e < count; ++e) {
+            const auto lacking = experts.missing(e);
+            names.insert(names.end(), lacking.begin(), lacking.end());
+        }
+    }
+
+    std::vector<std::string> names;
+
+  private:
+    void need(const std::string& name) {
+        if (!source_.has(name)) names.push_back(name);
+    }
+    WeightSource& source_;
+    const QuantizationHints& hints_;
+};
+
+class LoadingVisitor final : public WeightVisitor {
+  public:
+    LoadingVisitor(WeightSource& source, Model& model, Machine& machine, const LoadOptions& options,
+                   uint64_t total)
+        : source_(source), model_(model), machine_(machine), options_(options) {
+        progress_.bytes_total = total;
+        progress_.phase = "weights";
+    }
+
+    void linear(const std::string& module, Linear& slot, int64_t out, int64_t in) override {
+        guarded(module, [&] {
+            slot = machine_.prepare(load_linear(source_, module, out, in, model_.config.quantization));
+        });
+        advance(slot->bytes());
+    }
+
+    void vector(const std::string& name, Tensor& slot, Shape shape, Shape stored) override {
+        guarded(name, [&] {
+            const HostTensor values = take(name, stored, shape);
+            slot = keep(machine_.upload(values.view.view(shape), DType::f32), DType::f32, shape);
+        });
+    }
+
+    void table(const std::string& name, Tensor& slot, int64_t rows, int64_t columns) override {
+        guarded(name, [&] {
+            const Shape shape{rows, columns};
+            const HostTensor values = take(name, shape, shape);
+            const bool exact =
+                machine_.compute_type() == ComputeType::f32 && values.view.dtype() != DType::bf16;
+            const DType dtype = exact ? DType::f32 : DType::bf16;
+            slot = keep(machine_.upload(values.view, dtype), dtype, shape);
+        });
+    }
+
+    void tied_linear(const std::string& name, Linear& slot, int64_t out, int64_t in) override {
+        guarded(name, [&] {
+            const Shape shape{out, in};
+            HostLinear linear;
+            linear.out = out;
+            linear.in = in;
+            linear.weight = DenseWeight{take(name, shape, shape)};
+            slot = machine_.prepare(linear);
+        });
+        advance(slot->bytes());
+    }
+
+    void experts(const std::string& module, Experts& slot, int64_t count, int64_t hidden,
+                 int64_t intermediate) override {
+        guarded(module, [&] {
+            const ExpertSource experts(source_, module, count, hidden, intermediate,
+                                       model_.config.quantization);
+            slot = machine_.prepare_experts(count, hidden, intermediate,
+                                            [&](int64_t e) { return experts.load(e); });
+        });
+        advance(slot->bytes());
+    }
+
+  private:
+    template <class Load>
+    void guarded(const std::string& where, const Load& load) {
+        try {
+            load();
+        } catch (Error& error) {
+            // Errors about a tensor name it themselves.
+            if (std::strstr(error.what(), where.c_str())) throw;
+            throw error.at(where);
+        }
+    }
+
+    HostTensor take(const std::string& name, const Shape& stored, const Shape& shape) {
+        HostTensor values = source_.take(name);
+        // Convolution taps come as (channels, 1, kernel) or (channels, kernel).
+        if (values.view.shape() != stored && values.view.shape() != shape)
+            fail(ErrorKind::corrupt_file, "{} has shape {}, expected {} from config.json", name,
+                 values.view.shape().to_string(), stored.to_string());
+        const DType dtype = values.view.dtype();
+        if (dtype != DType::f32 && dtype != DType::bf16 && dtype != DType::f16)
+            fail(ErrorKind::unsupported, "{} is {}, expected BF16, F16 or F32", name, dtype_name(dtype));
+        return values;
+    }
+
+    Tensor keep(Buffer buffer, DType dtype, const Shape& shape) {
+        advance(buffer.bytes());
+        model_.storage.push_back(buffer);
+        return buffer.tensor(dtype, shape);
+    }
+
+    void advance(uint64_t bytes) {
+        model_.weight_bytes += bytes;
+        progress_.bytes_done += bytes;
+        if (options_.progress) options_.progress(progress_);
+    }
+
+    WeightSource& source_;
+    Model& model_;
+    Machine& machine_;
+    const LoadOptions& options_;
+    LoadProgress progress_;
+};
+
+/// The decoder layer a tensor belongs to, -1 for none.
+int64_t layer_of(std::string_view name) {
+    constexpr std::string_view prefix = "model.language_model.layers.";
+    if (!name.starts_with(prefix)) return -1;
+    int64_t layer = -1;
+    std::from_chars(name.data() + prefix.size(), name.data() + name.size(), layer);
+    return layer;
+}
+
+/// Tensors a text model may leave alone: vision, multi-token prediction, constants of old files.
+void skip_known(WeightSource& source, const ModelConfig& config, int64_t layers) {
+    bool vision = false, mtp = false;
+    for (const std::string& name : source.unused()) {
+        const bool is_vision = name.starts_with("model.visual."), is_mtp = name.starts_with("mtp.");
+        const bool constant = name.ends_with(".inv_freq");
+        const bool tied_head = config.tie_word_embeddings && name.starts_with("lm_head.");
+        if (!is_vision && !is_mtp && !constant && !tied_head && layer_of(name) < layers) continue;
+        vision |= is_vision;
+        mtp |= is_mtp;
+        source.skip(name);
+    }
+    if (vision) log::debug("vision tensors are not loaded: this build serves text");
+    if (mtp) log::debug("multi-token prediction tensors are not loaded");
+}
+
+void check_memory(const WeightSource& source, const Machine& machine, uint64_t* total) {
+    uint64_t bytes = 0;
+    for (const std::string& name : source.unused()) {
+        const auto* info = source.find(name);
+        bytes += static_cast<uint64_t>(info->shape.elements()) * dtype_size(info->dtype);
+    }
+    *total = bytes;
+    const size_t available = machine.available_memory();
+    if (bytes > available)
+        fail(ErrorKind::out_of_memory,
+             "the weights need {:.1f} GiB and {} has {:.1f} GiB free; free memory, use another machine or a "
+             "smaller "
+             "checkpoint",
+             static_cast<double>(bytes) / 0x1p30, machine.name(), static_cast<double>(available) / 0x1p30);
+}
+
+Rotary upload_rotary(Model& model, Machine& machine) {
+    const TextConfig& text = model.config.text;
+    Rotary rotary;
+    std::vector<float> frequencies = rotary_frequencies(text.rope, text.head_dim, &rotary.scale);
+    std::vector<int32_t> axes = rotary_axes(text.rope, static_cast<int64_t>(frequencies.size()));
+    const Shape shape{static_cast<int64_t>(frequencies.size())};
+    const Buffer f = machine.upload(Tensor(frequencies.data(), DType::f32, shape), DType::f32);
+    const Buffer a = machine.upload(Tensor(axes.data(), DType::i32, shape), DType::i32);
+    model.storage.push_back(f);
+    model.storage.push_back(a);
+    rotary.frequencies = f.tensor(DType::f32, shape);
+    rotary.axes = a.tensor(DType::i32, shape);
+    return rotary;
+}
+
+}  // namespace
+
+std::unique_ptr<Checkpoint> open_checkpoint(const std::filesystem::path& folder) {
+    auto checkpoint = Checkpoint::open(folder);
+    refuse_known_foreign_layouts(*checkpoint);
+    checkpoint->rename(canonical_tensor_name);
+    return checkpoint;
+}
+
+std::shared_ptr<Model> load_model(WeightSource& source, ModelConfig config, Machine& machine,
+                                  const LoadOptions& options) {
+    if (options.layers > 0 && options.layers < config.text.num_hidden_layers) {
+        config.text.num_hidden_layers = options.layers;
+        config.text.layer_types.resize(static_cast<size_t>(options.layers));
+    }
+    auto model = std::make_shared<Model>();
+    model->config = std::move(config);
+    model->text = TextModel(model->config.text);
+
+    MissingVisitor missing(source, model->config.quantization);
+    model->text.for_each_weight(model->config, missing);
+    skip_known(source, model->config, model->config.text.num_hidden_layers);
+    if (!missing.names.empty())
+        fail(ErrorKind::corrupt_file, "{} tensors that config.json calls for are missing: {}{}",
+             missing.names.size(), shortened(missing.names),
+             "; the checkpoint is incomplete or its config.json belongs to another");
+
+    uint64_t total = 0;
+    check_memory(source, machine, &total);
+    LoadingVisitor loading(source, *model, machine, options, total);
+    model->text.for_each_weight(model->config, loading);
+    model->text.rotary = upload_rotary(*model, machine);
+
+    if (const auto left = source.unused(); !left.empty())
+        fail(ErrorKind::corrupt_file,
+             "{} tensors of the checkpoint have no place in the model that config.json describes: {}",
+             left.size(), shortened(left));
+    return model;
+}
+
+}  // namespace sheaf
