@@ -65,8 +65,9 @@ class Tokenizer {
     /// sampled.
     int32_t vocabulary_size() const;
 
-    /// Length in bytes of the longest token: a text of n bytes has at least n / longest_token_bytes() tokens.
-    size_t longest_token_bytes() const;
+    /// The most bytes of text that one token can stand for, shrinking by normalization included: a text of n bytes
+    /// has at least n / max_bytes_per_token() tokens. No bound (the largest size_t) where added tokens swallow blanks.
+    size_t max_bytes_per_token() const;
 
     std::optional<int32_t> eos_token_id() const;
     std::optional<int32_t> bos_token_id() const;
