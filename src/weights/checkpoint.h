@@ -15,15 +15,17 @@ namespace sheaf {
 
 class Checkpoint : public WeightSource {
   public:
-    /// Opens every shard and checks all headers (reading no weights). Errors: not_found, corrupt_file, io.
+    /// Opens every shard and checks all headers (reading no weights). Where two files hold the same tensor
+    /// the index decides. Errors: not_found (folder, shard), corrupt_file, unsupported (a folder with only
+    /// pickle or GGUF files), io.
     static std::unique_ptr<Checkpoint> open(const std::filesystem::path& folder);
 
     virtual const std::filesystem::path& folder() const = 0;
     /// Renames every tensor for look-ups: from the spelling in the files to the canonical one; "" drops it
-    /// (skipped). Two tensors with one canonical name are Error(corrupt_file). Called once, before any
-    /// look-up.
+    /// (skipped). Of two tensors with one canonical name the only one that the index lists wins; otherwise
+    /// they are Error(corrupt_file). Called once, before any look-up.
     virtual void rename(const std::function<std::string(std::string_view)>& canonical_name) = 0;
-    /// Bytes of all tensors, and the shard files with their sizes.
+    /// Bytes of all tensors; the shard files with their sizes.
     virtual uint64_t total_bytes() const = 0;
     virtual std::vector<std::pair<std::filesystem::path, uint64_t>> shards() const = 0;
 };

@@ -17,7 +17,8 @@ struct DenseWeight {
 
 /// 4-bit integers with a scale (and zero point) per group of consecutive packed inputs:
 /// W[n][input_order[p]] = (code[p][n] - zero[g][n]) * scale[g][n],  g = p / group_size (the last group may be
-/// shorter).
+/// shorter). in and group_size are multiples of 8, group_size <= in, groups = ceil(in / group_size). The
+/// matrices may be columns of wider ones (row_stride).
 struct Int4Weight {
     HostTensor codes;   // i32 (in / 8, out): nibble j of word (r, n), low first, is code[8 r + j][n]
     HostTensor scales;  // f16, bf16 or f32 (groups, out); may be negative
@@ -27,7 +28,7 @@ struct Int4Weight {
 };
 
 /// FP8 E4M3 values with one multiplier per block: W[n][k] = value[n][k] * scale[n / block_rows][k /
-/// block_columns].
+/// block_columns]. Blocks may be any size from (1, in), a scale per output, to (out, in), one for all.
 struct Fp8Weight {
     HostTensor values;  // f8_e4m3 (out, in)
     HostTensor scales;  // f32 or bf16 (ceil(out / block_rows), ceil(in / block_columns))
@@ -39,8 +40,8 @@ struct HostLinear {
     std::variant<DenseWeight, Int4Weight, Fp8Weight> weight;
     HostTensor bias;  // (out), optional
 
-    /// Rows [begin, end) of W: a slice for a rank, or one half of a fused gate_up. Int4: begin and end
-    /// arbitrary.
+    /// Rows [begin, end) of W: a slice for a rank, or one half of a fused gate_up. begin and end are
+    /// arbitrary; no weights are copied (only FP8 scales, where a block is cut).
     HostLinear output_slice(int64_t begin, int64_t end) const;
 };
 

@@ -27,7 +27,8 @@ class WeightSource {
     /// tensor as used. Safe to call from several threads. Errors: not_found.
     virtual HostTensor take(std::string_view name) = 0;
 
-    /// Marks a tensor as known and not needed (an unused head, an identity g_idx).
+    /// Marks a tensor as known and not needed (an unused head, an identity g_idx). Nothing happens when there
+    /// is none.
     virtual void skip(std::string_view name) = 0;
 
     /// All names, sorted; and those neither taken nor skipped.
