@@ -1,0 +1,384 @@
+#include "engine/engine_loop.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/log.h"
+#include "engine/sampler.h"
+#include "model/memory.h"
+
+namespace sheaf {
+namespace {
+
+constexpr int32_t default_max_num_seqs = 64, default_token_budget = 512, least_context = 64;
+
+double seconds_between(Sequence::Clock::time_point begin, Sequence::Clock::time_point end) {
+    return std::chrono::duration<double>(end - begin).count();
+}
+
+class Handle final : public Request {
+  public:
+    Handle(std::shared_ptr<Ticket> ticket, EngineLoop& engine)
+        : ticket_(std::move(ticket)), engine_(engine) {}
+    ~Handle() override {
+        ticket_->close();
+        engine_.poke();
+    }
+    uint64_t id() const override { return ticket_->id; }
+
+  private:
+    std::shared_ptr<Ticket> ticket_;
+    EngineLoop& engine_;
+};
+
+/// Fills in what the options leave open: slots, pages and context that fit the memory.
+CachePool* make_pool(const ModelConfig& config, Machine& machine, EngineOptions& options) {
+    const uint64_t per_token = std::max<uint64_t>(kv_bytes_per_token(config.text, machine.compute_type()), 1);
+    const uint64_t per_sequence = std::max<uint64_t>(state_bytes_per_sequence(config.text), 1);
+    const uint64_t budget = options.cache_bytes > 0 ? options.cache_bytes : machine.available_memory() / 2;
+    if (options.block_size <= 0) options.block_size = 16;
+    if (options.max_num_batched_tokens <= 0) options.max_num_batched_tokens = default_token_budget;
+    if (options.max_num_seqs <= 0) {
+        // States may take half of the budget, keys and values the rest.
+        options.max_num_seqs = static_cast<int32_t>(
+            std::clamp<uint64_t>(budget / 2 / per_sequence, 1, static_cast<uint64_t>(default_max_num_seqs)));
+    }
+    const uint64_t states = per_sequence * static_cast<uint64_t>(options.max_num_seqs);
+    const uint64_t page = per_token * static_cast<uint64_t>(options.block_size);
+    const int64_t model_limit = config.text.max_position_embeddings;
+    const bool chosen = options.max_model_len > 0;
+    if (!chosen) options.max_model_len = static_cast<int32_t>(std::min<int64_t>(model_limit, INT32_MAX / 2));
+    const auto wanted_tokens = static_cast<uint64_t>(options.max_model_len);
+    const uint64_t useful = (wanted_tokens / static_cast<uint64_t>(options.block_size) + 1) *
+                            static_cast<uint64_t>(options.max_num_seqs);
+    const uint64_t left = budget > states ? budget - states : 0;
+    const uint64_t blocks =
+        std::min({left / page, useful, static_cast<uint64_t>(INT32_MAX / options.block_size)});
+    const uint64_t fits = blocks * static_cast<uint64_t>(options.block_size);
+    if (fits < (chosen ? wanted_tokens : static_cast<uint64_t>(least_context)))
+        fail(ErrorKind::out_of_memory,
+             "caches for {} sequences of up to {} tokens need {:.2f} GiB and {:.2f} GiB may be used; lower "
+             "--max-model-len or --max-num-seqs",
+             options.max_num_seqs, options.max_model_len,
+             static_cast<double>(states + per_token * wanted_tokens) / 0x1p30,
+             static_cast<double>(budget) / 0x1p30);
+    if (fits < wanted_tokens) options.max_model_len = static_cast<int32_t>(fits);
+    return new CachePool(config.text, machine, options.max_num_seqs, static_cast<int32_t>(blocks),
+                         options.block_size);
+}
+
+void check_range(const char* name, double value, double least, double most) {
+    if (!(value >= least) || !(value <= most))
+        fail(ErrorKind::invalid_input, "{} must be between {} and {}, got {}", name, least, most, value);
+}
+
+}  // namespace
+
+std::unique_ptr<Engine> Engine::create(std::shared_ptr<const Model> model, std::shared_ptr<Machine> machine,
+                                       const EngineOptions& options) {
+    return std::make_unique<EngineLoop>(std::move(model), std::move(machine), options);
+}
+
+EngineLoop::EngineLoop(std::shared_ptr<const Model> model, std::shared_ptr<Machine> machine,
+                       const EngineOptions& options)
+    : model_(std::move(model)), machine_(std::move(machine)), options_(options) {
+    end_tokens_ = model_->config.end_token_ids;
+    pool_.reset(make_pool(model_->config, *machine_, options_));
+    runner_ = std::make_unique<ModelRunner>(model_, *machine_, *pool_);
+    scheduler_ = std::make_unique<Scheduler>(*pool_, options_.max_num_seqs, options_.max_num_batched_tokens);
+    publish_stats();
+    thread_ = std::thread([this] { loop(); });
+}
+
+EngineLoop::~EngineLoop() {
+    {
+        std::lock_guard lock(mutex_);
+        stop_ = true;
+    }
+    wake_.notify_all();
+    thread_.join();
+}
+
+int32_t EngineLoop::vocabulary_size() const {
+    return static_cast<int32_t>(model_->config.text.vocab_size);
+}
+
+void EngineLoop::check_ids(const SamplingParams& params) const {
+    auto inside = [&](const char* name, int32_t token) {
+        if (token < 0 || token >= vocabulary_size())
+            fail(ErrorKind::invalid_input, "{} has token id {}, outside the vocabulary of {}", name, token,
+                 vocabulary_size());
+    };
+    for (const int32_t token : params.stop_token_ids) inside("stop_token_ids", token);
+    for (const int32_t token : params.allowed_token_ids) inside("allowed_token_ids", token);
+    for (const auto& [token, bias] : params.logit_bias) {
+        inside("logit_bias", token);
+        check_range("logit_bias", bias, -100, 100);
+    }
+}
+
+void EngineLoop::check(const Prompt& prompt, SamplingParams& params) const {
+    if (prompt.token_ids.empty()) fail(ErrorKind::invalid_input, "the prompt is empty");
+    for (const int32_t token : prompt.token_ids)
+        if (token < 0 || token >= vocabulary_size())
+            fail(ErrorKind::invalid_input, "the prompt has token id {}, outside the vocabulary of {}", token,
+                 vocabulary_size());
+    for (const auto& axis : prompt.positions)
+        if (!axis.empty() && axis.size() != prompt.token_ids.size())
+            fail(ErrorKind::invalid_input, "{} positions for {} tokens", axis.size(),
+                 prompt.token_ids.size());
+    const auto size = static_cast<int64_t>(prompt.token_ids.size());
+    if (size + (params.max_tokens > 0 ? 1 : 0) > options_.max_model_len)
+        fail(ErrorKind::invalid_input,
+             "This model's maximum context length is {} tokens. However, your request has {} input tokens. "
+             "Please "
+             "reduce the length of the input.",
+             options_.max_model_len, size);
+    check_range("max_tokens", params.max_tokens, 0, INT32_MAX);
+    params.max_tokens =
+        static_cast<int32_t>(std::min<int64_t>(params.max_tokens, options_.max_model_len - size));
+    check_range("temperature", params.temperature, 0, 100);
+    check_range("top_p", params.top_p, 1e-9, 1);
+    check_range("top_k", params.top_k, -1, INT32_MAX);
+    check_range("min_p", params.min_p, 0, 1);
+    check_range("presence_penalty", params.presence_penalty, -2, 2);
+    check_range("frequency_penalty", params.frequency_penalty, -2, 2);
+    check_range("repetition_penalty", params.repetition_penalty, 1e-3, 1e3);
+    check_range("min_tokens", params.min_tokens, 0, INT32_MAX);
+    check_range("logprobs", params.logprobs, -1, vocabulary_size());
+    check_range("prompt_logprobs", params.prompt_logprobs, -1, vocabulary_size());
+    check_ids(params);
+}
+
+std::unique_ptr<Request> EngineLoop::submit(Prompt prompt, SamplingParams params, UpdateSink sink) {
+    check(prompt, params);
+    auto sequence = std::make_unique<Sequence>();
+    sequence->ticket = std::make_shared<Ticket>();
+    sequence->ticket->sink = std::move(sink);
+    sequence->tokens = std::move(prompt.token_ids);
+    sequence->prompt_size = static_cast<int32_t>(sequence->tokens.size());
+    sequence->prompt = std::move(prompt);
+    sequence->params = std::move(params);
+    sequence->submitted = Clock::now();
+    auto ticket = sequence->ticket;
+    {
+        std::lock_guard lock(mutex_);
+        if (draining_ || stop_) return nullptr;
+        if (static_cast<int32_t>(submitted_.size()) + stats_.waiting >=
+            options_.max_waiting + options_.max_num_seqs)
+            return nullptr;
+        ticket->id = next_id_++;
+        submitted_.push_back(std::move(sequence));
+        busy_ = true;
+    }
+    wake_.notify_all();
+    return std::make_unique<Handle>(std::move(ticket), *this);
+}
+
+void EngineLoop::poke() {
+    {
+        std::lock_guard lock(mutex_);
+        poked_ = true;
+    }
+    wake_.notify_all();
+}
+
+EngineStats EngineLoop::stats() const {
+    std::lock_guard lock(mutex_);
+    EngineStats stats = stats_;
+    stats.waiting += static_cast<int32_t>(submitted_.size());
+    if (busy_) stats.last_step_age_seconds = seconds_between(last_step_, Clock::now());
+    return stats;
+}
+
+bool EngineLoop::drain(double timeout_seconds) {
+    std::unique_lock lock(mutex_);
+    draining_ = true;
+    return idle_.wait_for(lock, std::chrono::duration<double>(timeout_seconds), [&] { return !busy_; });
+}
+
+void EngineLoop::publish_stats() {
+    std::lock_guard lock(mutex_);
+    stats_.running = static_cast<int32_t>(scheduler_->running().size());
+    stats_.waiting = static_cast<int32_t>(scheduler_->waiting().size());
+    stats_.blocks_total = pool_->blocks_total();
+    stats_.blocks_used = pool_->blocks_total() - pool_->blocks_free();
+    stats_.slots_total = pool_->slots_total();
+    stats_.slots_used = pool_->slots_total() - pool_->slots_free();
+    stats_.prompt_tokens = prompt_tokens_;
+    stats_.generation_tokens = generation_tokens_;
+    stats_.steps = steps_;
+    stats_.preemptions = scheduler_->preemptions();
+    last_step_ = Clock::now();
+}
+
+bool EngineLoop::take_submissions() {
+    std::unique_lock lock(mutex_);
+    const bool work = !scheduler_->running().empty() || !scheduler_->waiting().empty();
+    if (!work && submitted_.empty()) {
+        busy_ = false;
+        idle_.notify_all();
+        wake_.wait(lock, [&] { return stop_ || !submitted_.empty(); });
+    }
+    poked_ = false;
+    if (stop_) return false;
+    while (!submitted_.empty()) {
+        scheduler_->add(std::move(submitted_.front()));
+        submitted_.pop_front();
+    }
+    if (!work) last_step_ = Clock::now();
+    busy_ = true;
+    return true;
+}
+
+void EngineLoop::drop_cancelled() {
+    std::vector<Sequence*> gone;
+    for (const auto& sequence : scheduler_->running())
+        if (sequence->ticket->cancelled) gone.push_back(sequence.get());
+    for (const auto& sequence : scheduler_->waiting())
+        if (sequence->ticket->cancelled) gone.push_back(sequence.get());
+    for (Sequence* sequence : gone) scheduler_->remove(sequence);
+}
+
+void EngineLoop::loop() {
+    while (take_submissions()) {
+        drop_cancelled();
+        const std::vector<Slice> slices = scheduler_->plan();
+        if (!slices.empty()) {
+            try {
+                step(slices);
+            } catch (const std::exception& error) {
+                fail_step(slices, error.what());
+            }
+        }
+        publish_stats();
+    }
+    std::vector<Sequence*> left;
+    for (const auto& sequence : scheduler_->running()) left.push_back(sequence.get());
+    for (const auto& sequence : scheduler_->waiting()) left.push_back(sequence.get());
+    for (Sequence* sequence : left) finish(sequence, {}, FinishReason::abort);
+    std::lock_guard lock(mutex_);
+    for (const auto& sequence : submitted_) {
+        RequestUpdate update;
+        update.finish = FinishReason::abort;
+        sequence->ticket->deliver(std::move(update));
+    }
+    submitted_.clear();
+    busy_ = false;
+    idle_.notify_all();
+}
+
+void EngineLoop::step(const std::vector<Slice>& slices) {
+    std::vector<int32_t> wanted;
+    for (const Slice& slice : slices) {
+        const Sequence& sequence = *slice.sequence;
+        if (sequence.cached == 0 && sequence.generated() == 0) slice.sequence->started = Clock::now();
+        const bool whole = sequence.params.prompt_logprobs >= 0 && !sequence.prompt_reported;
+        wanted.push_back(whole ? slice.count : slice.completes() ? 1 : 0);
+    }
+    const StepLogits logits = runner_->run(slices, wanted);
+    ++steps_;
+    int64_t row = 0;
+    for (size_t i = 0; i < slices.size(); ++i) {
+        Sequence* sequence = slices[i].sequence;
+        try {
+            apply(slices[i], logits, row, wanted[i]);
+        } catch (const std::exception& error) {
+            log::warn("request {} failed: {}", sequence->ticket->id, error.what());
+            RequestUpdate update;
+            update.error = error.what();
+            finish(sequence, std::move(update), FinishReason::error);
+        }
+        row += wanted[i];
+    }
+}
+
+void EngineLoop::collect_prompt_logprobs(Sequence& sequence, const StepLogits& logits, int64_t row,
+                                         int32_t rows) {
+    // The logits of prompt token i speak about token i + 1.
+    for (int32_t i = 0; i < rows; ++i) {
+        const int32_t next = sequence.cached + i + 1;
+        if (next >= sequence.prompt_size) break;
+        sequence.prompt_logprobs.push_back(
+            token_logprobs(logits.row(row + i), sequence.tokens[next], sequence.params.prompt_logprobs));
+    }
+}
+
+std::optional<FinishReason> EngineLoop::reason_to_stop(const Sequence& sequence, int32_t token,
+                                                       RequestUpdate& update) const {
+    const SamplingParams& params = sequence.params;
+    if (sequence.generated() >= params.min_tokens) {
+        const auto& stops = params.stop_token_ids;
+        if (std::find(stops.begin(), stops.end(), token) != stops.end()) {
+            update.stop_token = token;
+            return FinishReason::stop;
+        }
+        if (!params.ignore_eos &&
+            std::find(end_tokens_.begin(), end_tokens_.end(), token) != end_tokens_.end())
+            return FinishReason::stop;
+    }
+    if (sequence.generated() >= params.max_tokens) return FinishReason::length;
+    return std::nullopt;
+}
+
+void EngineLoop::apply(const Slice& slice, const StepLogits& logits, int64_t row, int32_t rows) {
+    Sequence& sequence = *slice.sequence;
+    const bool completes = slice.completes();
+    if (sequence.params.prompt_logprobs >= 0 && !sequence.prompt_reported)
+        collect_prompt_logprobs(sequence, logits, row, rows);
+    sequence.cached += slice.count;
+    if (sequence.generated() == 0) prompt_tokens_ += static_cast<uint64_t>(slice.count);
+    if (!completes) return;
+
+    RequestUpdate update;
+    update.queue_seconds = seconds_between(sequence.submitted, sequence.started);
+    update.prefill_seconds = seconds_between(sequence.started, Clock::now());
+    if (!sequence.prompt_reported) {
+        update.prompt_logprobs = std::move(sequence.prompt_logprobs);
+        sequence.prompt_reported = true;
+    }
+    if (sequence.params.max_tokens == 0) {
+        finish(&sequence, std::move(update), FinishReason::length);
+        return;
+    }
+    const std::span<const int32_t> tokens(sequence.tokens);
+    const SamplerInput input{.logits = logits.row(row + rows - 1),
+                             .prompt = tokens.first(static_cast<size_t>(sequence.prompt_size)),
+                             .generated = tokens.subspan(static_cast<size_t>(sequence.prompt_size)),
+                             .end_tokens = end_tokens_,
+                             .token_limit = options_.token_limit};
+    SampledToken token = sample(input, sequence.params);
+    const int32_t id = token.token;
+    sequence.tokens.push_back(id);
+    ++generation_tokens_;
+    update.tokens.push_back(std::move(token));
+    if (const auto reason = reason_to_stop(sequence, id, update)) {
+        finish(&sequence, std::move(update), *reason);
+    } else {
+        sequence.ticket->deliver(std::move(update));
+    }
+}
+
+void EngineLoop::finish(Sequence* sequence, RequestUpdate update, FinishReason reason) {
+    update.finish = reason;
+    // Memory first: whoever hears of the end may submit again at once.
+    const auto owned = scheduler_->remove(sequence);
+    owned->ticket->deliver(std::move(update));
+}
+
+void EngineLoop::fail_step(const std::vector<Slice>& slices, const std::string& what) {
+    if (slices.size() == 1) {
+        log::warn("request {} failed: {}", slices[0].sequence->ticket->id, what);
+        RequestUpdate update;
+        update.error = what;
+        finish(slices[0].sequence, std::move(update), FinishReason::error);
+        return;
+    }
+    log::warn("a step of {} sequences failed ({}); each is run again by itself", slices.size(), what);
+    for (auto it = slices.rbegin(); it != slices.rend(); ++it) {
+        it->sequence->alone = true;
+        scheduler_->preempt(it->sequence);
+    }
+}
+
+}  // namespace sheaf

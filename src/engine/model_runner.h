@@ -1,0 +1,39 @@
+// ModelRunner: turns the slices of a step into a Batch, runs the model and brings the wanted logits to the
+// host. The only place where engine and operators meet. Must not know sampling or scheduling.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/scheduler.h"
+#include "model/model.h"
+#include "ops/ops.h"
+
+namespace sheaf {
+
+/// Logits of one step, rows in the order of the slices that wanted them.
+struct StepLogits {
+    std::vector<float> values;  // (rows, vocabulary)
+    int64_t vocabulary = 0;
+    std::span<const float> row(int64_t i) const {
+        return std::span(values).subspan(static_cast<size_t>(i * vocabulary),
+                                         static_cast<size_t>(vocabulary));
+    }
+};
+
+class ModelRunner {
+  public:
+    ModelRunner(std::shared_ptr<const Model> model, Machine& machine, const CachePool& pool);
+
+    /// Runs the slices' tokens and, for each slice, gives the logits of its last `wanted[i]` rows (0: none).
+    /// Does not change the sequences.
+    StepLogits run(std::span<const Slice> slices, std::span<const int32_t> wanted);
+
+  private:
+    std::shared_ptr<const Model> model_;
+    const CachePool& pool_;
+    std::unique_ptr<Ops> ops_;
+};
+
+}  // namespace sheaf

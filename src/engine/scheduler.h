@@ -1,0 +1,55 @@
+// Scheduler: which sequences take part in the next step and with how many tokens. Decodes first, then parts
+// of prompts ("chunks") under the token budget; when pages run out, the youngest sequence gives its memory
+// back and is recomputed later. Deterministic, no clock, no model: testable alone. Must not know tensors'
+// contents or text.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "engine/sequence.h"
+
+namespace sheaf {
+
+/// Tokens [sequence.cached, sequence.cached + count) of a sequence in this step.
+struct Slice {
+    Sequence* sequence = nullptr;
+    int32_t count = 0;
+    bool completes() const { return count == sequence->pending(); }
+};
+
+class Scheduler {
+  public:
+    Scheduler(CachePool& pool, int32_t max_num_seqs, int32_t max_num_batched_tokens)
+        : pool_(pool), max_num_seqs_(max_num_seqs), max_num_batched_tokens_(max_num_batched_tokens) {}
+
+    void add(std::unique_ptr<Sequence> sequence) { waiting_.push_back(std::move(sequence)); }
+    /// The slices of the next step; empty when there is nothing to do. The slices' memory is reserved.
+    std::vector<Slice> plan();
+    /// Removes a sequence in any state and gives its memory back.
+    std::unique_ptr<Sequence> remove(Sequence* sequence);
+    /// Takes a running sequence's memory; it waits, first in line, and is computed again from its first
+    /// token.
+    void preempt(Sequence* sequence);
+
+    const std::vector<std::unique_ptr<Sequence>>& running() const { return running_; }
+    const std::deque<std::unique_ptr<Sequence>>& waiting() const { return waiting_; }
+    uint64_t preemptions() const { return preemptions_; }
+
+    /// Rows whose logits a prompt's log-probabilities need at once are bounded by this many tokens of a
+    /// chunk.
+    static constexpr int32_t prompt_logprobs_chunk = 64;
+
+  private:
+    bool admit();
+    bool make_room(Sequence* sequence, int64_t tokens);
+
+    CachePool& pool_;
+    int32_t max_num_seqs_, max_num_batched_tokens_;
+    uint64_t preemptions_ = 0;
+    std::vector<std::unique_ptr<Sequence>> running_;  // oldest first
+    std::deque<std::unique_ptr<Sequence>> waiting_;
+};
+
+}  // namespace sheaf
