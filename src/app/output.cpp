@@ -1,0 +1,70 @@
+#include "app/output.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+
+namespace sheaf::output {
+
+void write(std::string_view text) {
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size())
+        fail(ErrorKind::io, "standard output: {}", std::strerror(errno));
+}
+
+void write_now(std::string_view text) {
+    write(text);
+    finish();
+}
+
+void write_line(const nlohmann::ordered_json& value) {
+    write(value.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+    finish();
+}
+
+void finish() {
+    if (std::fflush(stdout) != 0) fail(ErrorKind::io, "standard output: {}", std::strerror(errno));
+}
+
+std::string table(const std::vector<std::vector<std::string>>& rows) {
+    std::vector<size_t> widths;
+    for (const auto& row : rows)
+        for (size_t i = 0; i < row.size(); ++i) {
+            if (widths.size() <= i) widths.push_back(0);
+            widths[i] = std::max(widths[i], row[i].size());
+        }
+    std::string text;
+    for (const auto& row : rows) {
+        std::string line;
+        for (size_t i = 0; i < row.size(); ++i) {
+            const bool right = i > 0 && !row[i].empty() && row[i][0] >= '0' && row[i][0] <= '9';
+            line +=
+                right ? fmt::format("{:>{}}", row[i], widths[i]) : fmt::format("{:<{}}", row[i], widths[i]);
+            line += "  ";
+        }
+        line.erase(line.find_last_not_of(' ') + 1);
+        text += line + '\n';
+    }
+    return text;
+}
+
+std::string bytes_text(double bytes) {
+    static constexpr const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    size_t unit = 0;
+    while (bytes >= 1024 && unit < 4) bytes /= 1024, ++unit;
+    return unit == 0 ? fmt::format("{:.0f} B", bytes) : fmt::format("{:.1f} {}", bytes, units[unit]);
+}
+
+std::string count_text(int64_t count) {
+    std::string text = std::to_string(count);
+    for (size_t i = text.size(); i > 3; i -= 3)
+        if (text[i - 4] != '-') text.insert(i - 3, ",");
+    return text;
+}
+
+}  // namespace sheaf::output
