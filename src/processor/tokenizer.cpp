@@ -189,8 +189,8 @@ bool Tokenizer::is_special(int32_t id) const {
 int32_t Tokenizer::vocabulary_size() const {
     return parts_->size;
 }
-size_t Tokenizer::longest_token_bytes() const {
-    return parts_->longest;
+size_t Tokenizer::max_bytes_per_token() const {
+    return parts_->max_bytes;
 }
 std::optional<int32_t> Tokenizer::eos_token_id() const {
     return parts_->eos;
