@@ -18,17 +18,13 @@ double seconds_between(Sequence::Clock::time_point begin, Sequence::Clock::time_
 
 class Handle final : public Request {
   public:
-    Handle(std::shared_ptr<Ticket> ticket, EngineLoop& engine)
-        : ticket_(std::move(ticket)), engine_(engine) {}
-    ~Handle() override {
-        ticket_->close();
-        engine_.poke();
-    }
+    explicit Handle(std::shared_ptr<Ticket> ticket) : ticket_(std::move(ticket)) {}
+    // The engine looks at its tickets before every step, and without steps there is nothing to free.
+    ~Handle() override { ticket_->close(); }
     uint64_t id() const override { return ticket_->id; }
 
   private:
     std::shared_ptr<Ticket> ticket_;
-    EngineLoop& engine_;
 };
 
 /// Fills in what the options leave open: slots, pages and context that fit the memory.
@@ -172,15 +168,7 @@ std::unique_ptr<Request> EngineLoop::submit(Prompt prompt, SamplingParams params
         busy_ = true;
     }
     wake_.notify_all();
-    return std::make_unique<Handle>(std::move(ticket), *this);
-}
-
-void EngineLoop::poke() {
-    {
-        std::lock_guard lock(mutex_);
-        poked_ = true;
-    }
-    wake_.notify_all();
+    return std::make_unique<Handle>(std::move(ticket));
 }
 
 EngineStats EngineLoop::stats() const {
@@ -220,7 +208,6 @@ bool EngineLoop::take_submissions() {
         idle_.notify_all();
         wake_.wait(lock, [&] { return stop_ || !submitted_.empty(); });
     }
-    poked_ = false;
     if (stop_) return false;
     while (!submitted_.empty()) {
         scheduler_->add(std::move(submitted_.front()));

@@ -26,9 +26,6 @@ class EngineLoop final : public Engine {
     const EngineOptions& options() const override { return options_; }
     int32_t vocabulary_size() const override;
 
-    /// Wakes the thread to look at cancelled requests.
-    void poke();
-
   private:
     using Clock = Sequence::Clock;
 
@@ -59,7 +56,7 @@ class EngineLoop final : public Engine {
     std::deque<std::unique_ptr<Sequence>> submitted_;
     EngineStats stats_;
     Clock::time_point last_step_{};
-    bool busy_ = false, draining_ = false, stop_ = false, poked_ = false;
+    bool busy_ = false, draining_ = false, stop_ = false;
     uint64_t next_id_ = 1;
 
     uint64_t prompt_tokens_ = 0, generation_tokens_ = 0, steps_ = 0;  // the engine thread's own counters

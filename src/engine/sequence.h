@@ -10,8 +10,8 @@
 #include <optional>
 #include <vector>
 
-#include "engine/cache_pool.h"
 #include "engine/engine.h"
+#include "model/cache_pool.h"
 
 namespace sheaf {
 

@@ -1,4 +1,4 @@
-#include "engine/cache_pool.h"
+#include "model/cache_pool.h"
 
 #include <utility>
 
