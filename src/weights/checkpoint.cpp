@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "base/log.h"
+#include "weights/printable.h"
 
 namespace sheaf {
 namespace {
@@ -40,10 +41,10 @@ void check_shard_name(std::string_view shard) {
     if (shard.empty() || shard.find_first_of(std::string_view("/\\\0", 3)) != shard.npos ||
         shard.front() == '.')
         fail(ErrorKind::corrupt_file, "{}: '{}' is not the name of a file in the same folder", index_name,
-             shard.substr(0, 160));
+             printable(shard));
     if (!shard.ends_with(shard_suffix))
         fail(ErrorKind::unsupported, "{} names {}, which is not a safetensors file", index_name,
-             shard.substr(0, 160));
+             printable(shard));
 }
 
 std::unique_ptr<Index> read_index(const fs::path& folder) {
@@ -63,13 +64,13 @@ std::unique_ptr<Index> read_index(const fs::path& folder) {
         std::string_view shard;
         if (value.get(shard))
             fail(ErrorKind::corrupt_file, "{}: the shard of '{}' is not a string", path.string(),
-                 name.substr(0, 160));
+                 printable(name));
         if (!index->shards.contains(std::string(shard))) {
             check_shard_name(shard);
             index->shards.emplace(shard);
         }
         if (!index->shard_of.emplace(name, shard).second)
-            fail(ErrorKind::corrupt_file, "{}: '{}' is there twice", path.string(), name.substr(0, 160));
+            fail(ErrorKind::corrupt_file, "{}: '{}' is there twice", path.string(), printable(name));
     }
     return index;
 }
@@ -251,7 +252,7 @@ class FolderCheckpoint final : public Checkpoint {
     void check_tensors_present(const Index& index) const {
         std::vector<std::string> missing;
         for (const auto& [name, shard] : index.shard_of)
-            if (!look_up(name)) missing.push_back(fmt::format("{} ({})", name.substr(0, 160), shard));
+            if (!look_up(name)) missing.push_back(fmt::format("{} ({})", printable(name), shard));
         std::sort(missing.begin(), missing.end());
         if (!missing.empty())
             fail(ErrorKind::corrupt_file, "{}: {} tensors that {} names are not in their shards: {}",

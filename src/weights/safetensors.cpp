@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <unordered_set>
 
+#include "weights/printable.h"
+
 namespace sheaf {
 namespace {
 
@@ -22,22 +24,6 @@ constexpr std::string_view metadata_key = "__metadata__";
 template <class... Args>
 [[noreturn]] void corrupt(fmt::format_string<Args...> format, Args&&... args) {
     fail(ErrorKind::corrupt_file, format, std::forward<Args>(args)...);
-}
-
-bool has_control_character(std::string_view text) {
-    return std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; });
-}
-
-// A name from the file as it may stand in a message: short and harmless to a terminal.
-std::string printable(std::string_view name) {
-    constexpr size_t limit = 160;
-    size_t size = std::min(name.size(), limit);
-    while (size < name.size() && size > 0 && (static_cast<unsigned char>(name[size]) & 0xc0u) == 0x80u)
-        --size;
-    std::string text(name.substr(0, size));
-    for (char& c : text)
-        if (has_control_character({&c, 1})) c = '?';
-    return size < name.size() ? text + "..." : text;
 }
 
 // The header's JSON, after every check that needs no JSON.
@@ -147,7 +133,8 @@ void check_name(std::string_view name) {
     if (name.size() > max_name_bytes)
         corrupt("tensor '{}': the name is {} bytes, more than {}", printable(name), name.size(),
                 max_name_bytes);
-    if (has_control_character(name)) corrupt("tensor '{}': control character in the name", printable(name));
+    if (std::any_of(name.begin(), name.end(), is_control_character))
+        corrupt("tensor '{}': control character in the name", printable(name));
 }
 
 // The tensors, in order, must fill the data section exactly.
