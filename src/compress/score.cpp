@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "ops/contracts.h"
+
 namespace sheaf {
 namespace {
 
@@ -17,7 +19,7 @@ Scorer::Scorer(std::shared_ptr<const Model> model, Machine& machine, int64_t max
     : model_(std::move(model)),
       pool_(model_->config.text, machine, 1, static_cast<int32_t>((max_tokens + block_size - 1) / block_size),
             block_size),
-      ops_(machine.make_ops()),
+      ops_(checked_in_debug(machine.make_ops())),
       max_tokens_(max_tokens),
       chunk_(std::clamp<int64_t>(logits_at_once / model_->config.text.vocab_size, 1, largest_chunk)) {}
 

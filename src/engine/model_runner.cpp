@@ -1,9 +1,11 @@
 #include "engine/model_runner.h"
 
+#include "ops/contracts.h"
+
 namespace sheaf {
 
 ModelRunner::ModelRunner(std::shared_ptr<const Model> model, Machine& machine, const CachePool& pool)
-    : model_(std::move(model)), pool_(pool), ops_(machine.make_ops()) {}
+    : model_(std::move(model)), pool_(pool), ops_(checked_in_debug(machine.make_ops())) {}
 
 StepLogits ModelRunner::run(std::span<const Slice> slices, std::span<const int32_t> wanted) {
     SHEAF_CHECK(slices.size() == wanted.size());
