@@ -45,6 +45,12 @@ using Experts = std::shared_ptr<const PreparedExperts>;
 /// value.
 enum class ComputeType { bf16, f32 };
 
+/// What a machine can do at most, as measured on it; 0 where nobody measured.
+struct MachinePeaks {
+    double read_bytes_per_second = 0;  // from main memory, all threads
+    double flops_per_second = 0;       // multiplications and additions, in the type that matrix products use
+};
+
 class Machine {
   public:
     virtual ~Machine() = default;
@@ -66,6 +72,9 @@ class Machine {
                                     const std::function<HostExpert(int64_t expert)>& load) = 0;
 
     virtual std::unique_ptr<Ops> make_ops() = 0;
+
+    /// For benchmarks; may take a second.
+    virtual MachinePeaks measure_peaks() { return {}; }
 };
 
 }  // namespace sheaf
