@@ -40,10 +40,10 @@ void refuse_foreign_module(const WeightSource& source, std::string_view module) 
     }
     const auto* scales = source.find(tensor_name(module, "scales"));
     const auto* zeros = source.find(tensor_name(module, "qzeros"));
-    if (!scales || !zeros || scales->shape.rank() != 2 || zeros->shape.rank() != 2 || scales->shape[1] == 0)
-        return;
+    if (!scales || !zeros || scales->shape.rank() != 2 || zeros->shape.rank() != 2) return;
+    const int64_t out = scales->shape[1];
     for (int bits : {2, 3, 8})
-        if (scales->shape[1] % 32 == 0 && zeros->shape[1] == scales->shape[1] / 32 * bits)
+        if (out > 0 && out % 8 == 0 && zeros->shape[1] * 32 == out * bits)
             fail(ErrorKind::unsupported, "{} holds {}-bit integers; only 4 bits are supported", module, bits);
 }
 
