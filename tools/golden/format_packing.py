@@ -49,11 +49,13 @@ def dense(dtype="BF16"):
 
 
 def gptq(stored_offset=1, g_idx=False, scales="F16", zero_bias=False):
-    """GPTQ and AutoRound: stored zero point = zero - stored_offset, modulo 16."""
+    """GPTQ and AutoRound. In version 1 of the format the packed words of zero points are stored less 0x11111111, as
+    whole words: a zero point of 0 borrows from its neighbour (GPTQModel, utils/model.py)."""
     def pack(name, linear):
+        zeros = pack_columns(linear.zeros.T).view(np.uint32) - np.uint32(0x11111111 * stored_offset)
         tensors = {
             f"{name}.qweight": tensor("I32", pack_rows(linear.codes.T)),
-            f"{name}.qzeros": tensor("I32", pack_columns((linear.zeros.T - stored_offset) % 16)),
+            f"{name}.qzeros": tensor("I32", zeros.view(np.int32)),
             f"{name}.scales": tensor(scales, linear.scales.T),
         }
         if g_idx:

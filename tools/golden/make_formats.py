@@ -185,11 +185,12 @@ def separate_quantization_file(folder):
 
 
 def tied(copy):
-    """A tied head; the file may carry the head's matrix all the same (here with other values, which do not count)."""
+    """A tied head, absent from the file or there as a copy of the embedding (both are published)."""
     def build(folder):
         tensors = place(text_tensors(source.linears("g128"), packing.dense(), "stacked"), ORIGINAL)
-        if not copy:
-            del tensors["lm_head.weight"]
+        del tensors["lm_head.weight"]
+        if copy:
+            tensors["lm_head.weight"] = tensors[ORIGINAL["text"] + "embed_tokens.weight"]
         write(folder, config_for(ORIGINAL, tie_word_embeddings=True), {FILE: tensors | visual()})
     return build
 
