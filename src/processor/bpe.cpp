@@ -1,72 +1,20 @@
 #include "processor/bpe.h"
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
+#include <functional>
 
 #include "base/error.h"
 
 namespace sheaf {
 namespace {
 
-constexpr uint64_t odd_a = 0x9E3779B97F4A7C15u, odd_b = 0xD6E8FEB86659FD93u;
 constexpr size_t short_word = 32;  // up to here looking at every pair again beats keeping a queue
-
-uint64_t mix(uint64_t x, uint64_t y) {
-    auto product = static_cast<unsigned __int128>(x ^ odd_a) * (y ^ odd_b);
-    return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-}
-
-uint64_t load(const char* p, size_t size) {
-    uint64_t value = 0;
-    std::memcpy(&value, p, size);
-    return value;
-}
 
 uint64_t pair_of(int32_t left, int32_t right) {
     return uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
 }
 
-size_t slots_for(size_t count) {
-    return std::bit_ceil(std::max<size_t>(count * 2, 16));
-}
-
 }  // namespace
-
-uint64_t TokenIndex::hash(std::string_view bytes) {
-    uint64_t h = bytes.size() * odd_b;
-    const char* p = bytes.data();
-    size_t left = bytes.size();
-    for (; left > 8; left -= 8, p += 8) h = mix(h, load(p, 8));
-    return mix(h, load(p, left));
-}
-
-TokenIndex::TokenIndex(size_t expected) : slots_(slots_for(expected)), mask_(slots_.size() - 1) {}
-
-template <class BytesOf>
-int32_t TokenIndex::find(std::string_view bytes, const BytesOf& bytes_of) const {
-    uint64_t h = hash(bytes);
-    auto tag = static_cast<uint32_t>(h >> 32);
-    for (size_t i = h & mask_;; i = (i + 1) & mask_) {
-        const Slot& slot = slots_[i];
-        if (slot.id == none) return none;
-        if (slot.tag == tag && bytes_of(slot.id) == bytes) return slot.id;
-    }
-}
-
-template <class BytesOf>
-int32_t TokenIndex::insert(std::string_view bytes, int32_t id, const BytesOf& bytes_of) {
-    uint64_t h = hash(bytes);
-    auto tag = static_cast<uint32_t>(h >> 32);
-    for (size_t i = h & mask_;; i = (i + 1) & mask_) {
-        Slot& slot = slots_[i];
-        if (slot.id == none) {
-            slot = {tag, id};
-            return none;
-        }
-        if (slot.tag == tag && bytes_of(slot.id) == bytes) return slot.id;
-    }
-}
 
 Bpe::Bpe(const std::vector<Token>& tokens, const std::vector<Merge>& merges, bool ignore_merges)
     : index_(tokens.size()) {
@@ -131,12 +79,12 @@ void Bpe::add_tokens(const std::vector<Token>& tokens) {
 }
 
 void Bpe::add_merges(const std::vector<Merge>& merges) {
-    merges_.resize(slots_for(merges.size()));
+    merges_.resize(TokenIndex::slots_for(merges.size()));
     merge_mask_ = merges_.size() - 1;
     for (size_t rank = 0; rank < merges.size(); ++rank) {
         const Merge& m = merges[rank];
         uint64_t pair = pair_of(m.left, m.right);
-        size_t i = mix(pair, 0) & merge_mask_;
+        size_t i = TokenIndex::mix(pair, 0) & merge_mask_;
         while (merges_[i].pair != ~uint64_t{0} && merges_[i].pair != pair) i = (i + 1) & merge_mask_;
         merges_[i] = {pair, static_cast<uint32_t>(rank), m.result};
     }
@@ -154,7 +102,7 @@ bool Bpe::is_literal(int32_t id) const {
 
 const Bpe::MergeSlot* Bpe::merge(int32_t left, int32_t right) const {
     uint64_t pair = pair_of(left, right);
-    for (size_t i = mix(pair, 0) & merge_mask_;; i = (i + 1) & merge_mask_) {
+    for (size_t i = TokenIndex::mix(pair, 0) & merge_mask_;; i = (i + 1) & merge_mask_) {
         if (merges_[i].pair == pair) return &merges_[i];
         if (merges_[i].pair == ~uint64_t{0}) return nullptr;
     }
@@ -210,42 +158,37 @@ void Bpe::encode_short(std::string_view word, std::vector<int32_t>& out) const {
 void Bpe::encode_long(std::string_view word, Scratch& scratch, std::vector<int32_t>& out) const {
     auto& symbols = scratch.symbols;
     auto& queue = scratch.queue;
-    auto later = [](const Scratch::Candidate& a, const Scratch::Candidate& b) {
-        return a.rank != b.rank ? a.rank > b.rank : a.left > b.left;
-    };
     auto count = static_cast<int32_t>(word.size());
     symbols.resize(word.size());
     queue.clear();
     for (int32_t i = 0; i < count; ++i) {
         symbols[i] = {byte_ids_[static_cast<unsigned char>(word[i])], i - 1, i + 1 < count ? i + 1 : -1};
     }
-    for (int32_t i = 0; i + 1 < count; ++i) {
-        if (const MergeSlot* m = merge(symbols[i].id, symbols[i + 1].id))
-            queue.push_back({m->rank, i, m->result});
-    }
-    std::make_heap(queue.begin(), queue.end(), later);
     auto offer = [&](int32_t left, int32_t right) {
-        if (const MergeSlot* m = merge(symbols[left].id, symbols[right].id)) {
-            queue.push_back({m->rank, left, m->result});
-            std::push_heap(queue.begin(), queue.end(), later);
-        }
+        const MergeSlot* m = merge(symbols[left].id, symbols[right].id);
+        if (m != nullptr) queue.push_back(uint64_t{m->rank} << 32 | static_cast<uint32_t>(left));
+        return m != nullptr;
     };
+    auto later = std::greater<uint64_t>();
+    for (int32_t i = 0; i + 1 < count; ++i) offer(i, i + 1);
+    std::make_heap(queue.begin(), queue.end(), later);
     while (!queue.empty()) {
         std::pop_heap(queue.begin(), queue.end(), later);
-        Scratch::Candidate best = queue.back();
+        uint64_t best = queue.back();
         queue.pop_back();
-        Scratch::Symbol& left = symbols[best.left];
+        auto at = static_cast<int32_t>(best & 0xFFFFFFFF);
+        Scratch::Symbol& left = symbols[at];
         if (left.id < 0 || left.next < 0) continue;
         Scratch::Symbol& right = symbols[left.next];
         // The pair may have changed since it was queued: it stands only if it is still the same merge.
         const MergeSlot* m = merge(left.id, right.id);
-        if (m == nullptr || m->rank != best.rank || m->result != best.result) continue;
-        left.id = best.result;
+        if (m == nullptr || m->rank != best >> 32) continue;
+        left.id = m->result;
         left.next = right.next;
         right.id = -1;
-        if (left.next >= 0) symbols[left.next].previous = best.left;
-        if (left.previous >= 0) offer(left.previous, best.left);
-        if (left.next >= 0) offer(best.left, left.next);
+        if (left.next >= 0) symbols[left.next].previous = at;
+        if (left.previous >= 0 && offer(left.previous, at)) std::push_heap(queue.begin(), queue.end(), later);
+        if (left.next >= 0 && offer(at, left.next)) std::push_heap(queue.begin(), queue.end(), later);
     }
     for (int32_t i = 0; i >= 0; i = symbols[i].next) out.push_back(symbols[i].id);
     if (symbols.capacity() > (1u << 20)) scratch = {};  // one huge word must not hold its memory for good

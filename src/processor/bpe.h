@@ -14,30 +14,9 @@
 #include <string_view>
 #include <vector>
 
+#include "processor/bpe_index.h"
+
 namespace sheaf {
-
-/// Strings to ids by open addressing; the strings live elsewhere and are named by id.
-class TokenIndex {
-  public:
-    static constexpr int32_t none = -1;
-    explicit TokenIndex(size_t expected);
-    /// `bytes_of(id)` gives the string of an id that was inserted.
-    template <class BytesOf>
-    int32_t find(std::string_view bytes, const BytesOf& bytes_of) const;
-    /// The id that already stands for these bytes, or `none` after inserting.
-    template <class BytesOf>
-    int32_t insert(std::string_view bytes, int32_t id, const BytesOf& bytes_of);
-
-    static uint64_t hash(std::string_view bytes);
-
-  private:
-    struct Slot {
-        uint32_t tag = 0;  // upper half of the hash
-        int32_t id = none;
-    };
-    std::vector<Slot> slots_;
-    size_t mask_;
-};
 
 class Bpe {
   public:
@@ -62,13 +41,8 @@ class Bpe {
         struct Symbol {
             int32_t id, previous, next;
         };
-        struct Candidate {
-            uint32_t rank;
-            int32_t left;    // index of the left symbol
-            int32_t result;  // the token the pair becomes
-        };
         std::vector<Symbol> symbols;
-        std::vector<Candidate> queue;
+        std::vector<uint64_t> queue;  // rank << 32 | index of the left symbol
     };
 
     /// Appends the tokens of `word`.

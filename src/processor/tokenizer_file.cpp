@@ -5,6 +5,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -186,21 +187,43 @@ void check_model(const json& model) {
         fail(ErrorKind::corrupt_file, "the model has no \"merges\" list");
 }
 
-using Ids =
-    std::unordered_map<std::string_view, int32_t>;  // by spelling; the views point into the JSON document
+/// The vocabulary by spelling. The strings stay in the JSON document, which must outlive this.
+class Spellings {
+  public:
+    explicit Spellings(size_t expected) : index_(expected) {}
 
-Ids read_vocabulary(const json& model, TokenizerFile& file) {
+    void add(std::string_view spelling, int32_t id) {
+        index_.insert(spelling, static_cast<int32_t>(ids_.size()),
+                      [this](int32_t at) { return spellings_[at]; });
+        spellings_.push_back(spelling);
+        ids_.push_back(id);
+    }
+
+    std::optional<int32_t> find(std::string_view spelling) const {
+        int32_t found = index_.find(spelling, [this](int32_t at) { return spellings_[at]; });
+        if (found == TokenIndex::none) return std::nullopt;
+        return ids_[found];
+    }
+
+    const std::vector<int32_t>& ids() const { return ids_; }
+
+  private:
+    TokenIndex index_;
+    std::vector<std::string_view> spellings_;
+    std::vector<int32_t> ids_;
+};
+
+Spellings read_vocabulary(const json& model, TokenizerFile& file) {
     const auto& vocabulary = member(model, "vocab").get_ref<const json::object_t&>();
-    Ids ids;
-    ids.reserve(vocabulary.size());
+    Spellings spellings(vocabulary.size());
     file.tokens.reserve(vocabulary.size());
     for (const auto& [spelling, value] : vocabulary) {
         int32_t id = checked_id(value, spelling);
-        ids.emplace(spelling, id);
+        spellings.add(spelling, id);
         std::optional<std::string> bytes = bytes_of_spelling(spelling);
         file.tokens.push_back({bytes ? *std::move(bytes) : spelling, id, !bytes.has_value()});
     }
-    return ids;
+    return spellings;
 }
 
 /// The two spellings of a merge, written as "a b" or as ["a", "b"].
@@ -218,16 +241,16 @@ std::pair<std::string_view, std::string_view> merge_parts(const json& merge, siz
          merge.dump().substr(0, 100));
 }
 
-void read_merges(const json& model, const Ids& ids, TokenizerFile& file) {
+void read_merges(const json& model, const Spellings& vocabulary, TokenizerFile& file) {
     const json& merges = member(model, "merges");
     file.merges.reserve(merges.size());
     auto id_of = [&](std::string_view spelling, size_t rank) {
-        auto it = ids.find(spelling);
-        if (it == ids.end()) {
+        std::optional<int32_t> id = vocabulary.find(spelling);
+        if (!id) {
             fail(ErrorKind::corrupt_file, "merge {} needs the token \"{}\", which the vocabulary lacks", rank,
                  spelling);
         }
-        return it->second;
+        return *id;
     };
     std::string joined;
     for (size_t rank = 0; rank < merges.size(); ++rank) {
@@ -256,9 +279,8 @@ AddedToken read_added_token(const json& value, int32_t id) {
 /// Added tokens of both files, each id and each content once.
 class AddedTokens {
   public:
-    AddedTokens(const Ids& ids, const std::vector<Bpe::Token>& tokens) : ids_(ids) {
-        for (const Bpe::Token& token : tokens) taken_.emplace(token.id, &token);
-    }
+    explicit AddedTokens(Spellings vocabulary)
+        : vocabulary_(std::move(vocabulary)), taken_(vocabulary_.ids().begin(), vocabulary_.ids().end()) {}
 
     void add(AddedToken token) {
         if (token.content.empty()) return;
@@ -281,8 +303,8 @@ class AddedTokens {
             fail(ErrorKind::corrupt_file, "the added token \"{}\" has two ids, {} and {}", token.content,
                  known->second, token.id);
         }
-        auto spelled = ids_.find(token.content);
-        if (spelled != ids_.end() ? spelled->second != token.id : taken_.contains(token.id)) {
+        std::optional<int32_t> spelled = vocabulary_.find(token.content);
+        if (spelled ? *spelled != token.id : taken_.contains(token.id)) {
             fail(ErrorKind::corrupt_file, "the added token \"{}\" with id {} contradicts the vocabulary",
                  token.content, token.id);
         }
@@ -290,8 +312,7 @@ class AddedTokens {
 
     std::optional<int32_t> find(const std::string& content) const {
         if (auto it = by_content_.find(content); it != by_content_.end()) return it->second;
-        if (auto it = ids_.find(content); it != ids_.end()) return it->second;
-        return std::nullopt;
+        return vocabulary_.find(content);
     }
 
     std::vector<AddedToken> by_id() const {
@@ -301,8 +322,8 @@ class AddedTokens {
     }
 
   private:
-    const Ids& ids_;
-    std::unordered_map<int32_t, const Bpe::Token*> taken_;
+    Spellings vocabulary_;
+    std::unordered_set<int32_t> taken_;
     std::map<int32_t, AddedToken> by_id_;
     std::unordered_map<std::string, int32_t> by_content_;
 };
@@ -375,7 +396,6 @@ TokenizerFile read_tokenizer_file(const std::filesystem::path& folder) {
     }
     TokenizerFile file;
     json root;
-    Ids ids;
     std::optional<AddedTokens> added;
     in_file(path, [&] {
         root = read_json(path);
@@ -385,10 +405,10 @@ TokenizerFile read_tokenizer_file(const std::filesystem::path& folder) {
         read_normalizer(root, file);
         read_pretokenizer(root, file);
         check_decoder_and_post_processor(root);
-        ids = read_vocabulary(model, file);
-        read_merges(model, ids, file);
+        Spellings vocabulary = read_vocabulary(model, file);
+        read_merges(model, vocabulary, file);
         file.ignore_merges = flag(model, "ignore_merges", false);
-        added.emplace(ids, file.tokens);
+        added.emplace(std::move(vocabulary));
         const json& list = member(root, "added_tokens");
         if (!list.is_null() && !list.is_array())
             fail(ErrorKind::corrupt_file, "\"added_tokens\" is not a list");
