@@ -1,0 +1,41 @@
+// The kernel table of one instruction set.
+#include "backend/cpu/isa/kernel_units.h"
+
+namespace sheaf::cpu::SHEAF_ISA {
+
+extern const Kernels kernels;
+const Kernels kernels = {
+    .bf16_to_f32 = bf16_to_f32,
+    .f16_to_f32 = f16_to_f32,
+    .f32_to_bf16 = f32_to_bf16,
+    .unary = unary,
+    .binary = binary,
+    .binary_constant = binary_constant,
+    .swiglu = swiglu,
+    .add_scaled = add_scaled,
+    .multiply_sigmoid = multiply_sigmoid,
+    .rsqrt = rsqrt,
+    .sum = sum,
+    .rms_norm = rms_norm,
+    .l2_norm = l2_norm,
+    .multiply_silu = multiply_silu,
+    .softmax = softmax,
+    .rotate = rotate,
+    .matmul_row = matmul_row,
+    .row_block = many_rows,
+    .tile_batch = one_row_tiles,
+    .panel_tiles = many_tiles,
+    .multiply_one = multiply_one,
+    .multiply_many = multiply_many,
+    .group_sums = group_sums,
+    .pack_block = pack_block,
+    .attend = attend,
+    .merge_attention = merge_attention,
+    .finish_attention = finish_attention,
+    .delta_rule = delta_rule,
+    .causal_conv = causal_conv,
+    .read_all = read_all,
+    .burn_fma = burn_fma,
+};
+
+}  // namespace sheaf::cpu::SHEAF_ISA

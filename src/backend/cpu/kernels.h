@@ -1,0 +1,136 @@
+// Kernels: the table of inner loops of one instruction set. Each is compiled once per set from the units in
+// isa/; the operators reach them only through this table. Rows are contiguous f32 unless said otherwise. A
+// kernel's result for a row never depends on other rows. Must not know tensors, threads or machines.
+#pragma once
+
+#include <cstdint>
+
+#include "backend/cpu/packed_matrix.h"
+
+namespace sheaf::cpu {
+
+enum class UnaryKind : uint8_t { silu, sigmoid, exp, negate, gelu_tanh };
+enum class BinaryKind : uint8_t { add, subtract, multiply };
+
+/// One (sequence, kv head) of attention: where its keys and values lie.
+struct KvView {
+    const void* keys = nullptr;  // page 0, this kv head
+    const void* values = nullptr;
+    bool is_bf16 = false;
+    const int32_t* blocks = nullptr;  // page of positions [i * block_size, ...)
+    int64_t block_size = 0;
+    int64_t position_stride = 0;  // elements from one position of a page to the next
+    int64_t block_stride = 0;     // elements from page to page
+    int64_t head_dim = 0;
+};
+
+/// Sixteen queries of one (sequence, kv head), transposed and scaled: [head_dim][16], with each one's last
+/// visible position (-1: an unused lane).
+struct QueryTile {
+    const float* queries = nullptr;
+    int32_t last[16] = {};
+};
+
+/// Unnormalized attention of a query tile over some keys: output [head_dim][16], maximum [16], sum [16].
+struct AttentionPart {
+    float* output = nullptr;
+    float* maximum = nullptr;
+    float* sum = nullptr;
+};
+
+/// One value head of the gated delta rule over a run of tokens. Query and key are normalized, the query also
+/// scaled.
+struct DeltaRun {
+    const float *query = nullptr, *key = nullptr, *value = nullptr;  // of the first token
+    const float *decay = nullptr, *beta = nullptr;                   // exp(g) and sigmoid(b)
+    float* state = nullptr;  // [key_dim][value_dim], read and replaced
+    float* output = nullptr;
+    int64_t tokens = 0, key_dim = 0, value_dim = 0;
+    int64_t key_stride = 0, value_stride = 0, gate_stride = 0, output_stride = 0;  // from token to token
+};
+
+struct Kernels {
+    // --- numbers
+    void (*bf16_to_f32)(const uint16_t* x, float* y, int64_t n);
+    void (*f16_to_f32)(const uint16_t* x, float* y, int64_t n);
+    void (*f32_to_bf16)(const float* x, uint16_t* y, int64_t n);
+
+    // --- element by element
+    void (*unary)(UnaryKind kind, const float* x, float* y, int64_t n);
+    void (*binary)(BinaryKind kind, const float* x, const float* b, float* y, int64_t n);
+    void (*binary_constant)(BinaryKind kind, const float* x, float b, float* y, int64_t n);
+    void (*swiglu)(const float* gate, const float* up, float* y, int64_t n);
+    void (*add_scaled)(float factor, const float* x, float* y, int64_t n);  // y = fma(factor, x, y)
+    void (*multiply_sigmoid)(const float* x, const float* gate, float* y, int64_t n);
+    void (*rsqrt)(const float* x, float epsilon, float* y, int64_t n);
+
+    // --- one row
+    float (*sum)(const float* x, int64_t n);
+    /// x * rsqrt(mean(x^2) + epsilon) * (offset + weight)
+    void (*rms_norm)(const float* x, const float* weight, float offset, float epsilon, float* y, int64_t n);
+    /// x * rsqrt(sum(x^2) + epsilon)
+    void (*l2_norm)(const float* x, float epsilon, float* y, int64_t n);
+    void (*multiply_silu)(const float* x, const float* gate, float* y, int64_t n);
+    void (*softmax)(const float* x, float* y, int64_t n, int64_t valid);
+    /// First dimensions of one head: pairs (i, i + frequencies).
+    void (*rotate)(const float* x, const float* cosine, const float* sine, int64_t frequencies, int64_t n,
+                   float* y);
+    /// y (columns) = row (inner) x matrix (inner, columns)
+    void (*matmul_row)(const float* row, const float* matrix, int64_t stride, int64_t inner, int64_t columns,
+                       float* y);
+
+    // --- linear
+    int64_t row_block;    // rows of a block of PackedRows
+    int64_t tile_batch;   // tiles that one call of `multiply_one` handles best
+    int64_t panel_tiles;  // tiles that one call of `multiply_many` handles
+    /// One row x (padded_in) by tiles [tile, tile + count): y [count * 16], without bias. sums: the row's
+    /// group sums or null.
+    void (*multiply_one)(const PackedMatrix& w, const float* x, const float* sums, int64_t tile,
+                         int64_t count, float* y);
+    /// All rows by tiles [tile, tile + count), count <= panel_tiles: y [rows][count * 16], without bias.
+    /// panel: scratch of group * count * 16 floats.
+    void (*multiply_many)(const PackedMatrix& w, const PackedRows& x, int64_t tile, int64_t count,
+                          float* panel, float* y);
+    void (*group_sums)(const float* x, int64_t n, int64_t group, float* sums);
+    /// Writes rows (rows <= row_block) given by pointers as one block of PackedRows.
+    void (*pack_block)(const float* const* rows, int64_t count, int64_t in, int64_t padded_in, float* block);
+
+    // --- sequences
+    /// Keys [begin, end) for one query tile; scratch: attention_scratch(head_dim) floats. begin is a multiple
+    /// of the key block.
+    void (*attend)(const KvView& kv, const QueryTile& tile, int64_t begin, int64_t end, float* scratch,
+                   const AttentionPart& result);
+    /// Folds `part` into `total`.
+    void (*merge_attention)(const AttentionPart& total, const AttentionPart& part, int64_t head_dim);
+    /// Divides the output by the sum.
+    void (*finish_attention)(const AttentionPart& total, int64_t head_dim);
+    void (*delta_rule)(const DeltaRun& run);
+    /// One strip of at most 16 channels: rows of x and y by stride, weight [channel][kernel], history
+    /// [kernel - 1] rows by history_stride, read and replaced. Then SiLU.
+    void (*causal_conv)(const float* x, int64_t x_stride, const float* weight, int64_t kernel, float* history,
+                        int64_t history_stride, int64_t rows, int64_t channels, float* y, int64_t y_stride);
+
+    // --- measuring
+    /// Sums bytes [0, bytes) of 64-byte lines: a read of all of it.
+    float (*read_all)(const void* data, int64_t bytes);
+    /// `rounds` times `fma_per_round` independent vector fma of 16 lanes from registers.
+    float (*burn_fma)(int64_t rounds);
+};
+
+constexpr int64_t fma_per_round = 12;
+constexpr int64_t key_block = 64;  // the absolute grid of attention's softmax
+constexpr int64_t attention_scratch(int64_t head_dim) {
+    return key_block * (head_dim + 16) + 64;
+}
+
+namespace baseline {
+extern const Kernels kernels;
+}
+namespace avx2 {
+extern const Kernels kernels;
+}
+namespace avx512 {
+extern const Kernels kernels;
+}
+
+}  // namespace sheaf::cpu
