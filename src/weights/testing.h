@@ -47,7 +47,7 @@ class MemorySource : public WeightSource {
     void add(const std::string& name, DType dtype, Shape shape, const std::vector<T>& values) {
         HostTensor tensor(dtype, shape);
         ASSERT_EQ(tensor.view.bytes(), values.size() * sizeof(T)) << name;
-        std::memcpy(tensor.view.raw(), values.data(), tensor.view.bytes());
+        if (!values.empty()) std::memcpy(tensor.view.raw(), values.data(), tensor.view.bytes());
         tensors_[name] = tensor;
         infos_[name] = {dtype, shape};
     }
