@@ -343,6 +343,26 @@ std::size_t find_text(std::string_view text, std::string_view needle, std::size_
                             : static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
 }
 
+std::size_t find_last_text(std::string_view text, std::string_view needle) {
+    constexpr std::size_t kShort = 32;
+    if (needle.size() <= kShort || needle.size() > text.size()) return text.rfind(needle);
+    // Knuth, Morris and Pratt from the end, so that no text makes it slow.
+    const std::size_t size = needle.size();
+    const auto from_end = [](std::string_view of, std::size_t i) { return of[of.size() - 1 - i]; };
+    std::vector<std::size_t> border(size, 0);
+    for (std::size_t i = 1, matched = 0; i < size; ++i) {
+        while (matched > 0 && from_end(needle, i) != from_end(needle, matched)) matched = border[matched - 1];
+        if (from_end(needle, i) == from_end(needle, matched)) ++matched;
+        border[i] = matched;
+    }
+    for (std::size_t i = 0, matched = 0; i < text.size(); ++i) {
+        while (matched > 0 && from_end(text, i) != from_end(needle, matched)) matched = border[matched - 1];
+        if (from_end(text, i) == from_end(needle, matched)) ++matched;
+        if (matched == size) return text.size() - 1 - i;
+    }
+    return std::string_view::npos;
+}
+
 std::string escape_html(Budget& budget, std::string_view text) {
     std::string out;
     for (const char c : text) {

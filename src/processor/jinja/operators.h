@@ -50,6 +50,8 @@ std::optional<std::int64_t> length(const Value& value);
 
 /// Where `needle` first stands in `text` at or after `from`; npos: nowhere. Linear time.
 std::size_t find_text(std::string_view text, std::string_view needle, std::size_t from = 0);
+/// Where it last stands.
+std::size_t find_last_text(std::string_view text, std::string_view needle);
 
 /// HTML-escaped, as Markup does it.
 std::string escape_html(Budget& budget, std::string_view text);
