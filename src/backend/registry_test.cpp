@@ -1,0 +1,28 @@
+#include "backend/registry.h"
+
+#include <gtest/gtest.h>
+
+namespace sheaf {
+namespace {
+
+ErrorKind refusal(const std::string& device) {
+    try {
+        make_machine(device, ComputeType::bf16, 1);
+    } catch (const Error& error) {
+        EXPECT_NE(std::string(error.what()).find(device), std::string::npos) << error.what();
+        return error.kind();
+    }
+    ADD_FAILURE() << device << " was accepted";
+    return ErrorKind::io;
+}
+
+TEST(Registry, NamesOfDevices) {
+    EXPECT_EQ(make_machine("cpu", ComputeType::f32, 2)->compute_type(), ComputeType::f32);
+    EXPECT_EQ(make_machine("auto", ComputeType::bf16, 1)->name().substr(0, 3), "cpu");
+    EXPECT_EQ(refusal("tpu"), ErrorKind::invalid_input);
+    EXPECT_EQ(refusal("cuda:0"), ErrorKind::unsupported);
+    EXPECT_EQ(list_devices().front().substr(0, 5), "cpu: ");
+}
+
+}  // namespace
+}  // namespace sheaf
