@@ -50,7 +50,7 @@ class Bpe {
 
     /// Empty for unknown ids.
     std::string_view bytes(int32_t id) const {
-        if (static_cast<uint32_t>(id) + 1 >= offsets_.size()) return {};
+        if (id < 0 || id >= size()) return {};
         return std::string_view(arena_).substr(offsets_[id], offsets_[id + 1] - offsets_[id]);
     }
     std::optional<int32_t> find(std::string_view bytes) const;

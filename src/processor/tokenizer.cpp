@@ -13,6 +13,7 @@ namespace sheaf {
 struct Tokenizer::Parts {
     struct Added {
         AddedToken token;
+        std::string literal;  // its content, normalized if it is looked for after normalization
         std::string bytes;
     };
 
@@ -44,13 +45,13 @@ struct Tokenizer::Parts {
             size = std::max(size, token.id + 1);
             max_bytes = std::max(max_bytes, token.content.size() * shrinking());
             if (token.lstrip || token.rstrip) max_bytes = std::numeric_limits<size_t>::max();
-            auto it = added.emplace(token.id, Added{token, std::move(bytes)}).first;
+            auto it = added.emplace(token.id, Added{token, std::move(literal), std::move(bytes)}).first;
             added_ids.emplace(it->second.token.content, token.id);
         }
     }
 
-    /// NFC makes at most three bytes into one (U+1FEF, Hangul syllables).
-    size_t shrinking() const { return nfc ? 3 : 1; }
+    /// NFC makes at most seven bytes into two (U+0390).
+    size_t shrinking() const { return nfc ? 4 : 1; }
 };
 
 namespace {
@@ -166,7 +167,7 @@ std::string_view Tokenizer::token_bytes(int32_t id) const {
 
 std::string Tokenizer::id_to_token(int32_t id) const {
     auto it = parts_->added.find(id);
-    if (it != parts_->added.end()) return it->second.token.content;
+    if (it != parts_->added.end()) return it->second.literal;
     if (parts_->bpe.is_literal(id)) return std::string(parts_->bpe.bytes(id));
     return spelling_of_bytes(parts_->bpe.bytes(id));
 }

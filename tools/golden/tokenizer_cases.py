@@ -83,18 +83,19 @@ def variants(document):
         return {"pre_tokenizer": {"pretokenizers": [step, byte_level]}}
 
     flagged = [("[S]", {"single_word": True}), ("[L]", {"lstrip": True}), ("[R]", {"rstrip": True}),
-               ("[LR]", {"lstrip": True, "rstrip": True, "special": True}), ("word", {"single_word": True}),
+               ("[LR]", {"lstrip": True, "rstrip": True, "special": True}), ("wyrd", {"single_word": True}),
                ("caf\u0065\u0301", {"normalized": True}), ("[N]", {"normalized": True, "special": True}),
-               ("nord", {"normalized": True, "single_word": True, "rstrip": True}), ("  ", {"rstrip": True}), ("\u00e9\u00e9", {}),
-               ("ab", {}), ("abcd", {}), ("bcde", {}), ("<|im", {}), ("\u01e7 \u00e9", {"lstrip": True}), ("\u0120", {})]
+               ("nord", {"normalized": True, "single_word": True, "rstrip": True}), (" \t ", {"rstrip": True}), ("\u00e9\u00e9", {}),
+               ("zq", {}), ("zqxj", {}), ("qxjw", {}), ("<|im", {}), ("\u01e7 \u00e9", {"lstrip": True}), ("\u0120\u00e9", {})]
     more = document["added_tokens"] + [added(content, 3026 + i, **flags) for i, (content, flags) in enumerate(flagged)]
     contents = [content for content, _ in flagged] + ["cafe\u0301", "caf\u00e9", "<|im_end|>", "<think>"]
-    glue = ["", " ", "  ", "   ", "\n", "\t ", "a", "1", "_", ".", "\u0301", "\u00a0", "é", "中", "abc", "abcde", "xabcdef", "\u200d", "ⓐ", "wor"]
+    glue = ["", " ", "  ", "   ", "\n", "\t ", "a", "1", "_", ".", "\u0301", "\u00a0", "é", "中", "zqx", "zqxjw", "azqxjwb", "\u200d", "ⓐ", "wyr"]
     rng = random.Random(11)
     mixed = ["".join(rng.choice(contents if i % 2 else glue) for i in range(rng.randrange(2, 9))) for _ in range(700)]
 
     words = [" zqxj", "zqxj", "a zqxj b", " zqxjs", "zq xj", "the zqxj zqxj", "Ġzqxj", "zqx", " zq xj"]
-    extra = {"model": {"vocab": {"Ġzqxj": 3026, "zq xj": 3027, "zqx": 3028}}}
+    moved = [{**token, "id": token["id"] + 3} for token in document["added_tokens"]]
+    extra = {"model": {"vocab": {"Ġzqxj": 3000, "zq xj": 3001, "zqx": 3002}}, "added_tokens": moved}
     template = {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}],
                 "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}], "special_tokens": {}}
     return [
@@ -108,7 +109,7 @@ def variants(document):
         ("a template that adds nothing", {"post_processor": {**template, "add_prefix_space": None, "trim_offsets": None,
                                                             "use_regex": None}}, texts.SENTENCES[:4]),
         ("tokens no merge makes", extra, words),
-        ("ignore_merges", {"model": {**extra["model"], "ignore_merges": True}}, words + texts.SENTENCES[:6]),
+        ("ignore_merges", {**extra, "model": {**extra["model"], "ignore_merges": True}}, words + texts.SENTENCES[:6]),
         ("added tokens with flags", {"added_tokens": more}, mixed),
     ]
 
@@ -135,6 +136,8 @@ def variant_lines(folder):
         changed = merge_patch(document, patch)
         changed.setdefault("normalizer", None)
         tokenizer = common.load(changed, None)
+        for token in changed["added_tokens"]:
+            assert tokenizer.token_to_id(token["content"]) == token["id"], (name, token)
         chosen = chosen if chosen is not None else rng.sample(everything, 350)
         ids = [tokenizer.encode(text, add_special_tokens=False).ids for text in chosen]
         size = tokenizer.get_vocab_size(with_added_tokens=True)
