@@ -69,9 +69,9 @@ class Ops {
     // ------------------------------------------------------------------------------------------
     virtual DType activation_dtype() const = 0;
     virtual Tensor make(DType dtype, Shape shape) = 0;
-    /// A new step: all earlier results are gone.
+    /// A new step: all earlier results are gone. What is made before the first begin_layer lives for the whole step.
     virtual void begin_step() = 0;
-    /// Results made since the last call stay valid until the next one after it.
+    /// Results made from here on stay valid until the second call from now.
     virtual void begin_layer(int layer) = 0;
     /// Reads a result; waits for it.
     virtual void download(const Tensor& source, void* host) = 0;

@@ -45,35 +45,36 @@ Tensor Buffer::tensor(DType dtype, Shape shape, size_t offset) const {
 
 Tensor Arena::make(DType dtype, Shape shape) {
     const size_t bytes = round_up(static_cast<size_t>(shape.elements()) * dtype_size(dtype), alignment);
-    Half& half = halves_[current_];
-    while (half.block < half.blocks.size() && half.offset + bytes > half.blocks[half.block].bytes()) {
-        ++half.block;
-        half.offset = 0;
+    Area& area = areas_[current_];
+    while (area.block < area.blocks.size() && area.offset + bytes > area.blocks[area.block].bytes()) {
+        ++area.block;
+        area.offset = 0;
     }
-    if (half.block == half.blocks.size()) {
-        const size_t previous = half.blocks.empty() ? 0 : half.blocks.back().bytes();
-        half.blocks.push_back(allocate_(std::max({bytes, arena_block, 2 * previous})));
-        half.offset = 0;
+    if (area.block == area.blocks.size()) {
+        const size_t previous = area.blocks.empty() ? 0 : area.blocks.back().bytes();
+        area.blocks.push_back(allocate_(std::max({bytes, arena_block, 2 * previous})));
+        area.offset = 0;
     }
-    Tensor tensor(static_cast<char*>(half.blocks[half.block].data()) + half.offset, dtype, shape);
-    half.offset += bytes;
+    Tensor tensor(static_cast<char*>(area.blocks[area.block].data()) + area.offset, dtype, shape);
+    area.offset += bytes;
     return tensor;
 }
 
 void Arena::flip() {
-    current_ ^= 1;
-    halves_[current_].block = 0;
-    halves_[current_].offset = 0;
+    current_ = current_ == 0 ? 1 : 0;
+    areas_[current_].block = 0;
+    areas_[current_].offset = 0;
 }
 
 void Arena::reset() {
-    for (Half& half : halves_) half.block = half.offset = 0;
+    current_ = whole_step;
+    for (Area& area : areas_) area.block = area.offset = 0;
 }
 
 size_t Arena::bytes_reserved() const {
     size_t bytes = 0;
-    for (const Half& half : halves_)
-        for (const Buffer& block : half.blocks) bytes += block.bytes();
+    for (const Area& area : areas_)
+        for (const Buffer& block : area.blocks) bytes += block.bytes();
     return bytes;
 }
 

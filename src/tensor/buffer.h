@@ -30,9 +30,10 @@ class Buffer {
     size_t bytes_ = 0;
 };
 
-/// Allocates the tensors of a step. Memory comes in two halves: flip() starts handing out the other half,
-/// whose tensors become invalid. A layer's results therefore stay valid through the layer after it, and peak
-/// memory is that of two layers. Not thread-safe.
+/// Allocates the tensors of a step. What is made after reset() lives for the whole step; from the first
+/// flip() on, memory comes in two halves: flip() starts handing out the other one, whose tensors become
+/// invalid. A layer's results therefore stay valid through the layer after it, and peak memory is that of two
+/// layers. Not thread-safe.
 class Arena {
   public:
     using Allocate = std::function<Buffer(size_t bytes)>;
@@ -41,18 +42,19 @@ class Arena {
     /// Uninitialized memory.
     Tensor make(DType dtype, Shape shape);
     void flip();
-    /// Forgets all tensors; keeps the memory.
+    /// A new step: forgets all tensors, keeps the memory.
     void reset();
     size_t bytes_reserved() const;
 
   private:
-    struct Half {
+    static constexpr int whole_step = 2;
+    struct Area {
         std::vector<Buffer> blocks;
         size_t block = 0, offset = 0;
     };
     Allocate allocate_;
-    Half halves_[2];
-    int current_ = 0;
+    Area areas_[3];  // the two halves, then the step's own
+    int current_ = whole_step;
 };
 
 }  // namespace sheaf
