@@ -86,6 +86,8 @@ class Options {
     const std::string& command() const { return command_; }
     const std::vector<std::string>& operands() const { return operands_; }
 
+    /// Whether the command knows the option at all.
+    bool has(std::string_view name) const { return values_.find(name) != values_.end(); }
     /// Given by anything but the table's default.
     bool given(std::string_view name) const;
 

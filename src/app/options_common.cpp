@@ -54,7 +54,7 @@ constexpr OptionSpec run_table[] = {
      .kind = integer,
      .value = "N",
      .fallback = "0",
-     .help = "seed of sampling (where a request names none) and of random weights"},
+     .help = "seed of random weights, and of sampling in generate and chat"},
 };
 
 constexpr OptionSpec general_table[] = {

@@ -14,7 +14,8 @@ std::string wrapped(std::string_view text, size_t indent, size_t column) {
     while (!text.empty()) {
         const size_t end = std::min(text.find(' '), text.size());
         if (column + end + 1 > width && column > indent) {
-            result += '\n' + std::string(indent, ' ');
+            result.push_back('\n');
+            result.append(indent, ' ');
             column = indent;
         } else if (!result.empty() && result.back() != ' ') {
             result += ' ';
@@ -46,6 +47,16 @@ bool about_nothing(const OptionGroup& group) {
 std::string usage_line(const CommandSpec& command) {
     return fmt::format("sheaf {}{}{}{}", command.name, command.operands.empty() ? "" : " ", command.operands,
                        command.groups.empty() ? "" : " [OPTIONS]");
+}
+
+/// Markdown's own column mark is escaped.
+std::string in_cell(std::string_view text) {
+    std::string cell;
+    for (const char c : text) {
+        if (c == '|') cell.push_back('\\');
+        cell.push_back(c);
+    }
+    return cell;
 }
 
 std::string_view standing(const OptionSpec& option) {
@@ -130,10 +141,7 @@ std::string markdown_help() {
                 if (option.standing != Standing::honoured)
                     meaning += fmt::format("; *{}{}*", standing(option), option.reason);
                 if (!option.environment.empty()) meaning += fmt::format("; also `{}`", option.environment);
-                for (std::string* cell : {&name, &meaning})
-                    for (size_t i = cell->find('|'); i != std::string::npos; i = cell->find('|', i + 2))
-                        cell->insert(i, "\\");
-                text += fmt::format("| {} | {} |\n", name, meaning);
+                text += fmt::format("| {} | {} |\n", in_cell(name), in_cell(meaning));
             }
         }
     }

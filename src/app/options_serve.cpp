@@ -19,6 +19,7 @@ constexpr OptionSpec server_table[] = {
      .help = "port to listen on; 0: any free one, named in the log",
      .min = 0,
      .max = 65535},
+    {.name = "uds", .kind = text, .value = "PATH", .help = "a Unix socket instead of host and port"},
     {.name = "served-model-name",
      .kind = texts,
      .value = "NAME...",
@@ -50,7 +51,11 @@ constexpr OptionSpec server_table[] = {
     {.name = "allowed-origins",
      .kind = texts,
      .value = "ORIGIN...",
-     .help = "origins that browsers may call from; * is any (default: none)"},
+     .help = "origins that browsers may call from (default: *, any)"},
+    {.name = "disable-uvicorn-access-log",
+     .help = "no line per request in the log",
+     .aliases = "--disable-access-log"},
+    {.name = "disable-log-stats", .help = "no lines of figures in the log"},
 };
 
 constexpr std::string_view always_on = "it is always so here";

@@ -61,9 +61,13 @@ std::string bytes_text(double bytes) {
 }
 
 std::string count_text(int64_t count) {
-    std::string text = std::to_string(count);
-    for (size_t i = text.size(); i > 3; i -= 3)
-        if (text[i - 4] != '-') text.insert(i - 3, ",");
+    const std::string digits = std::to_string(count);
+    std::string text;
+    for (size_t i = 0; i < digits.size(); ++i) {
+        const size_t left = digits.size() - i;
+        if (i > 0 && left % 3 == 0 && digits[i - 1] != '-') text.push_back(',');
+        text.push_back(digits[i]);
+    }
     return text;
 }
 

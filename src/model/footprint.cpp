@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "model/memory.h"
 #include "weights/weight_format.h"
 
 namespace sheaf {
@@ -135,14 +136,11 @@ int64_t Footprint::parameters() const {
 }
 
 uint64_t kv_bytes_per_token(const TextConfig& text, const CacheTypes& types) {
-    return static_cast<uint64_t>(text.count(LayerKind::full_attention) * 2 * text.num_key_value_heads *
-                                 text.head_dim * types.kv_bytes);
+    return kv_bytes_per_token(text, ComputeType::f32) / 4 * static_cast<uint64_t>(types.kv_bytes);
 }
 
 uint64_t state_bytes_per_sequence(const TextConfig& text, const CacheTypes& types) {
-    const int64_t recurrent = text.linear_value_size() * text.linear_key_head_dim * types.state_bytes;
-    const int64_t convolution = (text.linear_conv_kernel_dim - 1) * text.conv_channels() * types.state_bytes;
-    return static_cast<uint64_t>(text.count(LayerKind::linear_attention) * (recurrent + convolution));
+    return state_bytes_per_sequence(text) / 4 * static_cast<uint64_t>(types.state_bytes);
 }
 
 double touched_experts(const TextConfig& text, double batch) {

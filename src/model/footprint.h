@@ -62,8 +62,8 @@ struct CacheTypes {
     int state_bytes = 4;
 };
 
+/// model/memory.h's figures for other types of cache.
 uint64_t kv_bytes_per_token(const TextConfig& text, const CacheTypes& types);
-/// Recurrent and convolution state of one sequence.
 uint64_t state_bytes_per_sequence(const TextConfig& text, const CacheTypes& types);
 
 /// Experts of a layer that `batch` tokens touch when routing is uniform: E (1 - (1 - k/E)^batch).

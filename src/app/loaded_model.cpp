@@ -1,0 +1,50 @@
+#include "app/loaded_model.h"
+
+#include <fmt/format.h>
+
+#include "app/interrupt.h"
+#include "app/model_source.h"
+#include "app/progress.h"
+#include "backend/registry.h"
+#include "base/log.h"
+#include "engine/engine.h"
+#include "model/loader.h"
+
+namespace sheaf {
+
+std::shared_ptr<Machine> make_wanted_machine(const Options& options) {
+    const ComputeType compute = options.text("dtype") == "float32" ? ComputeType::f32 : ComputeType::bf16;
+    return make_machine(options.text("device"), compute, static_cast<int>(options.integer("threads")));
+}
+
+LoadedModel load_wanted_model(const std::string& name, std::shared_ptr<Machine> machine,
+                              const Options& options, const LoadWatcher& watcher) {
+    ModelSource source = open_model_source(name, options);
+    log::info("{}: {} on {}", name, source.config.architecture, machine->name());
+    Progress progress(fmt::format("loading {}", name));
+    LoadOptions load;
+    load.layers = options.maybe_integer("layers").value_or(0);
+    load.progress = [&](const LoadProgress& now) {
+        check_interrupted();
+        progress.update(now.bytes_done, now.bytes_total);
+        if (watcher) watcher(now.bytes_done, now.bytes_total, progress.eta_seconds());
+    };
+    LoadedModel loaded;
+    loaded.model = load_model(*source.weights, std::move(source.config), *machine, load);
+    loaded.machine = std::move(machine);
+    return loaded;
+}
+
+std::shared_ptr<Engine> make_wanted_engine(const LoadedModel& loaded, const Options& options,
+                                           int32_t max_waiting) {
+    EngineOptions engine;
+    engine.max_model_len = static_cast<int32_t>(std::max<int64_t>(options.integer("max-model-len"), 0));
+    engine.max_num_seqs = static_cast<int32_t>(options.integer("max-num-seqs"));
+    engine.max_num_batched_tokens = static_cast<int32_t>(options.integer("max-num-batched-tokens"));
+    engine.max_waiting = max_waiting;
+    engine.block_size = static_cast<int32_t>(options.integer("block-size"));
+    engine.cache_bytes = static_cast<uint64_t>(options.integer("kv-cache-memory-bytes"));
+    return Engine::create(loaded.model, loaded.machine, engine);
+}
+
+}  // namespace sheaf

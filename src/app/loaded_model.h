@@ -1,0 +1,39 @@
+// MODEL on the command line brought onto a machine: picks the machine, loads with progress on standard error,
+// and makes an engine of it. Used by serve, generate, chat, score, compare and bench. Must not know what the
+// model is for, nor anything of text.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "app/options.h"
+
+namespace sheaf {
+
+class Engine;
+class Machine;
+class Model;
+
+struct LoadedModel {
+    std::shared_ptr<Machine> machine;
+    std::shared_ptr<Model> model;
+};
+
+/// Bytes of weights on the machine so far, of all, and the seconds that the rest may take (negative:
+/// unknown).
+using LoadWatcher = std::function<void(uint64_t done, uint64_t total, double eta_seconds)>;
+
+/// The machine that --device, --dtype and --threads ask for.
+std::shared_ptr<Machine> make_wanted_machine(const Options& options);
+
+/// Loads `model` (an operand). Errors: as load_model. Interruptible.
+LoadedModel load_wanted_model(const std::string& model, std::shared_ptr<Machine> machine,
+                              const Options& options, const LoadWatcher& watcher = {});
+
+/// `max_waiting`: how many requests may queue.
+std::shared_ptr<Engine> make_wanted_engine(const LoadedModel& loaded, const Options& options,
+                                           int32_t max_waiting);
+
+}  // namespace sheaf
