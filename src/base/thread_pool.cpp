@@ -1,5 +1,7 @@
 #include "base/thread_pool.h"
 
+#include "base/error.h"
+
 #include <algorithm>
 #include <utility>
 
@@ -8,7 +10,7 @@ namespace {
 
 // A decode step issues hundreds of short loops; waking a sleeping thread costs more than most of them, so
 // workers look for new work for a while before they sleep.
-constexpr int spins_before_sleep = 20000;
+constexpr int spins_before_sleep = 20000, spins_before_yield = 2000;
 thread_local bool inside_task = false;
 
 void pause() {
@@ -19,53 +21,57 @@ void pause() {
 #endif
 }
 
+uint32_t generation_of(uint64_t next) {
+    return static_cast<uint32_t>(next >> 32);
+}
+
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) {
     if (threads <= 0) threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
 }
 
 ThreadPool::~ThreadPool() {
     {
         std::lock_guard lock(mutex_);
         stop_ = true;
-        generation_.fetch_add(1);
     }
     wake_.notify_all();
     for (auto& worker : workers_) worker.join();
 }
 
-void ThreadPool::drain() {
+void ThreadPool::drain(uint32_t generation) {
     inside_task = true;
-    while (true) {
-        const int64_t i = next_.fetch_add(1, std::memory_order_relaxed);
-        if (i >= count_) break;
+    uint64_t next = next_.load(std::memory_order_acquire);
+    while (generation_of(next) == generation) {
+        const auto task = static_cast<int64_t>(next & 0xffffffffu);
+        if (task >= count_.load(std::memory_order_relaxed)) break;
+        if (!next_.compare_exchange_weak(next, next + 1, std::memory_order_acq_rel)) continue;
         try {
-            (*task_)(i);
+            (*task_)(task);
         } catch (...) {
             std::lock_guard lock(error_mutex_);
             if (!error_) error_ = std::current_exception();
-            next_.store(count_, std::memory_order_relaxed);
         }
+        done_.fetch_add(1, std::memory_order_acq_rel);
+        next = next_.load(std::memory_order_acquire);
     }
     inside_task = false;
 }
 
-void ThreadPool::work(int) {
-    uint64_t seen = 0;
+void ThreadPool::work() {
+    uint32_t seen = 0;
+    auto news = [&] { return stop_ || generation_of(next_.load(std::memory_order_acquire)) != seen; };
     while (true) {
-        for (int spin = 0; spin < spins_before_sleep && generation_.load(std::memory_order_acquire) == seen;
-             ++spin)
-            pause();
-        if (generation_.load(std::memory_order_acquire) == seen) {
+        for (int spin = 0; spin < spins_before_sleep && !news(); ++spin) pause();
+        if (!news()) {
             std::unique_lock lock(mutex_);
-            wake_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
+            wake_.wait(lock, news);
         }
-        seen = generation_.load(std::memory_order_acquire);
         if (stop_) return;
-        drain();
-        busy_.fetch_sub(1, std::memory_order_acq_rel);
+        seen = generation_of(next_.load(std::memory_order_acquire));
+        drain(seen);
     }
 }
 
@@ -75,19 +81,25 @@ void ThreadPool::parallel_for(int64_t count, const std::function<void(int64_t)>&
         for (int64_t i = 0; i < count; ++i) task(i);
         return;
     }
+    SHEAF_CHECK(count <= INT32_MAX, "{} tasks", count);
     std::lock_guard call(call_mutex_);
+    const uint32_t generation = generation_of(next_.load(std::memory_order_relaxed)) + 1;
     task_ = &task;
-    count_ = count;
-    next_.store(0, std::memory_order_relaxed);
-    busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+    count_.store(count, std::memory_order_relaxed);
+    done_.store(0, std::memory_order_relaxed);
     {
-        std::lock_guard lock(mutex_);
-        generation_.fetch_add(1, std::memory_order_release);
+        std::lock_guard lock(mutex_);  // a worker about to sleep sees it or is woken
+        next_.store(static_cast<uint64_t>(generation) << 32, std::memory_order_release);
     }
     wake_.notify_all();
-    drain();
-    // Every worker passes through drain() once per generation, so none can touch this call's task afterwards.
-    while (busy_.load(std::memory_order_acquire) != 0) pause();
+    drain(generation);
+    for (int spin = 0; done_.load(std::memory_order_acquire) != count; ++spin) {
+        if (spin < spins_before_yield) {
+            pause();
+        } else {
+            std::this_thread::yield();  // the machine is busy: let the worker finish
+        }
+    }
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 

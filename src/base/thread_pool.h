@@ -29,18 +29,19 @@ class ThreadPool {
     void parallel_for(int64_t count, const std::function<void(int64_t)>& task);
 
   private:
-    void work(int worker);
-    void drain();
+    void work();
+    void drain(uint32_t generation);
 
     std::vector<std::thread> workers_;
     std::mutex call_mutex_;  // one parallel_for at a time
     std::mutex mutex_;
     std::condition_variable wake_;
-    std::atomic<uint64_t> generation_{0};
-    std::atomic<int64_t> next_{0};
-    std::atomic<int> busy_{0};
+    // The current call's number in the upper half, the next task's in the lower: a worker that comes late
+    // takes no task of another call, so a call ends with its last task and waits for nobody who has not begun
+    // one.
+    std::atomic<uint64_t> next_{0};
+    std::atomic<int64_t> count_{0}, done_{0};
     std::atomic<bool> stop_{false};
-    int64_t count_ = 0;
     const std::function<void(int64_t)>* task_ = nullptr;
     std::mutex error_mutex_;
     std::exception_ptr error_;
