@@ -1,4 +1,5 @@
-// The CPU's own kinds of Linear and Experts. Used inside the CPU back end.
+// The CPU's own kinds of Linear and Experts, which its machine makes and its operators read. Used inside the
+// CPU back end. Must not know how weights are packed or multiplied.
 #pragma once
 
 #include <vector>
