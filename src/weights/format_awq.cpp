@@ -57,6 +57,7 @@ class AwqFormat final : public WeightFormat {
         if (gptq && info)  // a transposed square GPTQ matrix has the shape of an AWQ one
             fail_shape(source, qweight, Shape{in / 8, out}.to_string(),
                        "it is transposed, or packed as AWQ though the config says GPTQ");
+        check_bits(qweight, hints);
         if (in % 8 != 0 || out % 8 != 0)
             fail(ErrorKind::unsupported, "{}: {} outputs, {} inputs; both must be multiples of 8", qweight,
                  out, in);

@@ -85,10 +85,11 @@ class CompressedTensorsFormat final : public WeightFormat {
                     const QuantizationHints& hints) const override {
         const std::string packed = tensor_name(module, "weight_packed");
         const std::string scale = tensor_name(module, "weight_scale");
+        check_bits(packed, hints);
         if (in % 8 != 0) fail(ErrorKind::unsupported, "{}: {} inputs are not a multiple of 8", packed, in);
         const auto* info = source.find(packed);
-        for (int bits : {2, 8})
-            if (info && info->shape == Shape{out, in * bits / 32})
+        for (int bits : {1, 2, 3, 5, 6, 7, 8})
+            if (info && info->shape == Shape{out, (in * bits + 31) / 32})
                 fail(ErrorKind::unsupported, "{} in {} holds {}-bit integers; only 4 bits are supported",
                      packed, source.where(packed), bits);
 

@@ -2,7 +2,8 @@
 //   MODULE.qweight i32 (K / 8, N)       nibble j of word (r, n) is the code of input 8 r + j, output n
 //   MODULE.qzeros  i32 (groups, N / 8)  nibble j of word (g, c) is the zero point of output 8 c + j; version
 //   1 of
-//                                       the format stores it minus 1, modulo 16
+//                                       the format stores each word less 0x11111111: nibbles of zero points
+//                                       minus 1, but a zero point of 0 borrows from the next nibble
 //   MODULE.scales  f16, bf16 or f32 (groups, N), may be negative
 //   MODULE.g_idx   i32 (K), optional    the group of an input
 // This is the canonical form, so qweight stays a view of the map, unless g_idx reorders the inputs.
@@ -10,6 +11,8 @@
 
 namespace sheaf {
 namespace {
+
+constexpr uint32_t one_per_nibble = 0x11111111;
 
 // Whether every nibble of the zero points is `digit`.
 bool all_nibbles(const HostTensor& words, int64_t out, uint32_t digit) {
@@ -21,11 +24,12 @@ bool all_nibbles(const HostTensor& words, int64_t out, uint32_t digit) {
     return true;
 }
 
-// What to add to a stored zero point. The config's word counts, but a symmetric tensor says itself which
-// version it is: the zero point is 8, stored as 7 or as 8.
-int zero_offset(std::string_view name, const HostTensor& words, int64_t out, const QuantizationHints& hints) {
+// What to add to a stored word of zero points. The config's word counts, but a symmetric tensor says itself
+// which version it is: the zero point is 8, stored as 7 or as 8.
+uint32_t zero_addend(std::string_view name, const HostTensor& words, int64_t out,
+                     const QuantizationHints& hints) {
     static std::atomic<int> contradictions{0}, oddities{0};
-    const int hinted = hints.zero_point_minus_one ? 1 : 0;
+    const uint32_t hinted = hints.zero_point_minus_one ? one_per_nibble : 0;
     if (!hints.symmetric) return hinted;
     const bool seven = all_nibbles(words, out, 7), eight = !seven && all_nibbles(words, out, 8);
     if (!seven && !eight) {
@@ -35,7 +39,7 @@ int zero_offset(std::string_view name, const HostTensor& words, int64_t out, con
                              name));
         return hinted;
     }
-    const int stored = seven ? 1 : 0;
+    const uint32_t stored = seven ? one_per_nibble : 0;
     if (stored != hinted)
         warn_few(contradictions,
                  fmt::format("{} stores the zero point as {}, so it is GPTQ version {}, not the one "
@@ -72,6 +76,7 @@ class GptqFormat final : public WeightFormat {
     HostLinear load(WeightSource& source, std::string_view module, int64_t out, int64_t in,
                     const QuantizationHints& hints) const override {
         const std::string qweight = tensor_name(module, "qweight"), scales = tensor_name(module, "scales");
+        check_bits(qweight, hints);
         if (in % 8 != 0) fail(ErrorKind::unsupported, "{}: {} inputs are not a multiple of 8", qweight, in);
         const auto* info = source.find(qweight);
         if (info && info->shape != Shape{in / 8, out}) fail_qweight(source, qweight, info->shape, out, in);
@@ -87,7 +92,7 @@ class GptqFormat final : public WeightFormat {
         const std::string qzeros = tensor_name(module, "qzeros");
         const HostTensor words =
             take_checked(source, qzeros, Shape{groups, (out + 7) / 8}, {DType::i32, DType::u32});
-        weight.zeros = unpack_zeros(words, out, plain_order, zero_offset(qzeros, words, out, hints));
+        weight.zeros = unpack_zeros(words, out, plain_order, zero_addend(qzeros, words, out, hints));
 
         weight.input_order =
             take_input_order(source, tensor_name(module, "g_idx"), in, groups, weight.group_size);

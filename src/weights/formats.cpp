@@ -59,6 +59,12 @@ HostTensor take_checked(WeightSource& source, std::string_view name, const Shape
     return source.take(name);
 }
 
+void check_bits(std::string_view name, const QuantizationHints& hints) {
+    if (hints.bits != 4 && hints.bits < 16)
+        fail(ErrorKind::unsupported,
+             "{}: quantization_config says bits = {}; only 4-bit integers are supported", name, hints.bits);
+}
+
 void check_finite(const WeightSource& source, std::string_view name, const HostTensor& scales) {
     const Tensor& view = scales.view;
     const bool bad = view.dtype() == DType::f16    ? any_with_bits<uint16_t>(view, 0x7c00)
@@ -103,7 +109,8 @@ int64_t group_size_of(const WeightSource& source, std::string_view scales_name, 
     return even;
 }
 
-HostTensor unpack_zeros(const HostTensor& words, int64_t out, const std::array<int, 8>& order, int offset) {
+HostTensor unpack_zeros(const HostTensor& words, int64_t out, const std::array<int, 8>& order,
+                        uint32_t addend) {
     const int64_t groups = words.view.size(0);
     HostTensor zeros(DType::u8, Shape{groups, out});
     bool all_eight = true;
@@ -111,10 +118,11 @@ HostTensor unpack_zeros(const HostTensor& words, int64_t out, const std::array<i
         const auto* row = static_cast<const uint32_t*>(words.view.raw()) + g * words.view.row_stride();
         uint8_t* target = zeros.view.row<uint8_t>(g);
         for (int64_t c = 0; 8 * c < out; ++c) {
+            const uint32_t word = row[c] + addend;
             for (int s = 0; s < 8; ++s) {
                 const int64_t n = 8 * c + order[static_cast<size_t>(s)];
                 if (n >= out) continue;
-                target[n] = static_cast<uint8_t>(((row[c] >> (4 * s)) + static_cast<uint32_t>(offset)) & 15u);
+                target[n] = static_cast<uint8_t>(word >> (4 * s) & 15u);
                 all_eight &= target[n] == 8;
             }
         }

@@ -3,6 +3,7 @@
 // model or a back end.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <initializer_list>
 #include <memory>
@@ -31,6 +32,10 @@ std::string tensor_name(std::string_view module, std::string_view suffix);
 HostTensor take_checked(WeightSource& source, std::string_view name, const Shape& shape,
                         std::initializer_list<DType> dtypes);
 
+/// Error(unsupported) when the hints name a width below 16 bits other than 4. (16 contradicts a tensor that
+/// is packed; then the tensor is believed.)
+void check_bits(std::string_view name, const QuantizationHints& hints);
+
 /// take_checked for scales (f16, bf16, f32), which must be finite.
 HostTensor take_scales(WeightSource& source, std::string_view name, const Shape& shape);
 void check_finite(const WeightSource& source, std::string_view name, const HostTensor& scales);
@@ -43,9 +48,10 @@ HostTensor take_bias(WeightSource& source, std::string_view module, int64_t out)
 int64_t group_size_of(const WeightSource& source, std::string_view scales_name, int64_t groups, int64_t in,
                       const QuantizationHints& hints);
 
-/// Unsigned 4-bit zero points (groups, out) from words packed along out, nibble s of word c at output 8 c +
-/// order[s], plus `offset` modulo 16; undefined when all come out as 8.
-HostTensor unpack_zeros(const HostTensor& words, int64_t out, const std::array<int, 8>& order, int offset);
+/// Unsigned 4-bit zero points (groups, out) from words packed along out after `addend` was added to each
+/// word: nibble s of word c belongs to output 8 c + order[s]. Undefined when all come out as 8.
+HostTensor unpack_zeros(const HostTensor& words, int64_t out, const std::array<int, 8>& order,
+                        uint32_t addend);
 
 /// The order in which act-order packs inputs: every group keeps its inputs in their order. Undefined when
 /// `group_index` is p / group_size already. Errors: corrupt_file, unsupported (groups of other sizes).

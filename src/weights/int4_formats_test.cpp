@@ -29,7 +29,7 @@ TEST(Gptq, EverySizeVersionAndSymmetry) {
                     fmt::format("{} {} {} {} v{}", size.out, size.in, size.group_size, symmetric, version));
                 const Truth truth(size.out, size.in, size.group_size, symmetric);
                 MemorySource source;
-                add_gptq(source, truth, version == 1 ? 1 : 0);
+                add_gptq(source, truth, version);
                 EXPECT_EQ(find_weight_format(source, module)->name(), "int4 gptq");
                 const HostLinear linear = load_linear(source, module, truth.out, truth.in,
                                                       hints_of(truth, symmetric, version == 1));
@@ -66,7 +66,7 @@ TEST(Gptq, SymmetricTensorsAreBelievedAgainstTheConfig) {
     const Truth truth(16, 64, 32, true);
     for (const bool minus_one : {true, false}) {
         MemorySource source;
-        add_gptq(source, truth, minus_one ? 1 : 0);
+        add_gptq(source, truth, minus_one ? 1 : 2);
         expect_equal(load_linear(source, module, 16, 64, hints_of(truth, true, !minus_one)), truth);
     }
     // Without symmetry 7 is as good a zero point as 8: the config decides.
@@ -249,6 +249,26 @@ TEST(Gptq, Bias) {
     source.add(module + ".bias", DType::f16, Shape{1, 16}, bias);
     expect_error(ErrorKind::corrupt_file, {module + ".bias"},
                  [&] { load_linear(source, module, 16, 64, hints_of(truth, true, true)); });
+}
+
+TEST(Int4, BitsOfTheConfig) {
+    const Truth truth(16, 64, 32, true);
+    MemorySource gptq, awq, compressed;
+    add_gptq(gptq, truth, 1);
+    add_awq(awq, truth);
+    add_compressed_tensors(compressed, truth, ZeroPoints::none);
+    QuantizationHints hints = hints_of(truth, true, true);
+    for (MemorySource* source : {&gptq, &awq, &compressed}) {
+        for (hints.bits = 1; hints.bits <= 16; ++hints.bits) {
+            if (hints.bits == 4 ||
+                hints.bits == 16) {  // 16 bits, but packed all the same: the tensor is believed
+                expect_equal(load_linear(*source, module, 16, 64, hints), truth);
+            } else {
+                expect_error(ErrorKind::unsupported, {module, fmt::format("bits = {}", hints.bits)},
+                             [&] { load_linear(*source, module, 16, 64, hints); });
+            }
+        }
+    }
 }
 
 TEST(Awq, EverySize) {

@@ -141,8 +141,9 @@ void check_name(std::string_view name) {
 void check_layout(const std::vector<SafetensorsEntry>& entries, uint64_t data_begin, uint64_t file_size) {
     const uint64_t needed = entries.empty() ? data_begin : entries.back().end;
     if (file_size < needed)
-        corrupt("the file is {} bytes, but its header needs {}: it is cut short; download it again",
-                file_size, needed);
+        corrupt(
+            "the file is {} bytes, but its header needs {} (tensor '{}'): it is cut short; download it again",
+            file_size, needed, printable(entries.back().name));
     uint64_t position = data_begin;
     for (const auto& entry : entries) {
         if (entry.begin < position) corrupt("tensor '{}' overlaps the one before it", printable(entry.name));
@@ -153,6 +154,23 @@ void check_layout(const std::vector<SafetensorsEntry>& entries, uint64_t data_be
     }
     if (file_size > position)
         corrupt("{} bytes after the last tensor belong to no tensor", file_size - position);
+}
+
+// Only for the message: ": tensor '...'" for the first description that is no valid JSON by itself, or "".
+std::string blame(const simdjson::padded_string& text) {
+    simdjson::ondemand::parser parser;
+    simdjson::ondemand::document document;
+    simdjson::ondemand::object object, value;
+    simdjson::dom::parser checker;
+    if (parser.iterate(text).get(document) || document.get_object().get(object)) return {};
+    for (auto field : object) {
+        std::string_view name, description;
+        if (field.unescaped_key().get(name)) return {};
+        if (field.value().get_object().get(value) || value.raw_json().get(description) ||
+            checker.parse(description.data(), description.size()).error())
+            return fmt::format(": tensor '{}'", printable(name));
+    }
+    return {};
 }
 
 }  // namespace
@@ -178,7 +196,7 @@ void SafetensorsFile::parse() {
     if (!error) error = parser.parse(padded).get(document);
     if (error == simdjson::MEMALLOC)
         fail(ErrorKind::out_of_memory, "no memory for a header of {} bytes", text.size());
-    if (error) corrupt("the header is not valid JSON ({})", simdjson::error_message(error));
+    if (error) corrupt("the header is not valid JSON ({}){}", simdjson::error_message(error), blame(padded));
     if (document.get(object)) corrupt("the header is not a JSON object");
 
     bool metadata_seen = false;

@@ -184,6 +184,8 @@ std::vector<Malformed> malformed_layouts() {
         {"end before begin", one("\"U8\"", "[4]", "[4,0]", 4), corrupt, "before they begin"},
         {"offsets that wrap", one("\"U8\"", "[4]", "[18446744073709551612," + wide + "]", 4), corrupt,
          "overflow"},
+        {"offsets beyond 64 bits", one("\"U8\"", "[4]", "[0,18446744073709551616]", 4), corrupt,
+         "tensor 't'"},
         {"data cut short", one("\"U8\"", "[4]", "[0,4]", 3), corrupt, "cut short"},
         {"bytes at the end", one("\"U8\"", "[4]", "[0,4]", 5), corrupt, "1 bytes after the last tensor"},
         {"bytes without tensors", file_of("{}", 1), corrupt, "after the last tensor"},

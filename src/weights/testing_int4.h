@@ -67,14 +67,17 @@ inline std::vector<uint32_t> transposed(const std::vector<uint32_t>& words, int6
     return result;
 }
 
-inline void add_gptq(MemorySource& source, const Truth& truth, int stored_minus) {
+// Version 1 subtracts 1 from every nibble at once, by subtracting from the word.
+// Version 1 stores every zero point minus 1, by subtracting from whole words.
+inline void add_gptq(MemorySource& source, const Truth& truth, int version) {
     const auto by_output =
         pack_rows(truth.out, truth.in, [&](int64_t n, int64_t k) { return truth.code(k, n); });
     source.add(module + ".qweight", DType::i32, Shape{truth.in / 8, truth.out},
                transposed(by_output, truth.out, truth.in / 8));
-    source.add(module + ".qzeros", DType::i32, Shape{truth.groups, (truth.out + 7) / 8},
-               pack_rows(truth.groups, truth.out,
-                         [&](int64_t g, int64_t n) { return truth.zero(g, n) - stored_minus; }));
+    auto zeros = pack_rows(truth.groups, truth.out, [&](int64_t g, int64_t n) { return truth.zero(g, n); });
+    if (version == 1)
+        for (uint32_t& word : zeros) word -= 0x11111111u;
+    source.add(module + ".qzeros", DType::i32, Shape{truth.groups, (truth.out + 7) / 8}, zeros);
     source.add(module + ".scales", DType::f16, Shape{truth.groups, truth.out}, truth.scales);
 }
 
