@@ -134,6 +134,7 @@ TextConfig read_text(const ConfigReader& text, bool experts) {
         text.has("head_dim") ? text.integer("head_dim", 2, 4096) : out.hidden_size / out.num_attention_heads;
     if (out.num_attention_heads % out.num_key_value_heads != 0)
         text.reject("num_key_value_heads", "does not divide num_attention_heads");
+    out.attention_bias = text.boolean_or("attention_bias", false);
     out.rope = read_rope(text, out.head_dim);
     out.linear_num_key_heads = text.integer_or("linear_num_key_heads", 16, 1, max_heads);
     out.linear_num_value_heads = text.integer_or("linear_num_value_heads", 32, 1, max_heads);

@@ -39,6 +39,7 @@ struct TextConfig {
 
     // full attention
     int64_t num_attention_heads = 0, num_key_value_heads = 0, head_dim = 0;
+    bool attention_bias = false;
     RopeConfig rope;
 
     // linear attention (gated delta net)

@@ -51,18 +51,6 @@ double active_parameters(const ModelConfig& config, const Footprint& footprint) 
     return active;
 }
 
-/// Multiply-adds of the recurrence per token, in FLOPs: decay, S^T k, rank-1 update, S^T q.
-double recurrence_flops(const TextConfig& text) {
-    return 7.0 * static_cast<double>(text.count(LayerKind::linear_attention) * text.linear_value_size() *
-                                     text.linear_key_head_dim);
-}
-
-double attention_flops(const TextConfig& text, double context) {
-    return 4.0 * context *
-           static_cast<double>(text.count(LayerKind::full_attention) * text.num_attention_heads *
-                               text.head_dim);
-}
-
 const FamilySize& head_of(const ModelConfig& config, const Footprint& footprint) {
     const bool tied = config.tie_word_embeddings || footprint[WeightFamily::head].parameters == 0;
     return footprint[tied ? WeightFamily::embedding : WeightFamily::head];
@@ -141,6 +129,18 @@ uint64_t kv_bytes_per_token(const TextConfig& text, const CacheTypes& types) {
 
 uint64_t state_bytes_per_sequence(const TextConfig& text, const CacheTypes& types) {
     return state_bytes_per_sequence(text) / 4 * static_cast<uint64_t>(types.state_bytes);
+}
+
+double recurrence_flops(const TextConfig& text) {
+    // Per number of the state: decay 1, S^T k 2, rank-1 update 2, S^T q 2.
+    return 7.0 * static_cast<double>(text.count(LayerKind::linear_attention) * text.linear_value_size() *
+                                     text.linear_key_head_dim);
+}
+
+double attention_flops(const TextConfig& text, double context) {
+    return 4.0 * context *
+           static_cast<double>(text.count(LayerKind::full_attention) * text.num_attention_heads *
+                               text.head_dim);
 }
 
 double touched_experts(const TextConfig& text, double batch) {

@@ -69,6 +69,10 @@ uint64_t state_bytes_per_sequence(const TextConfig& text, const CacheTypes& type
 /// Experts of a layer that `batch` tokens touch when routing is uniform: E (1 - (1 - k/E)^batch).
 double touched_experts(const TextConfig& text, double batch);
 
+/// FLOPs of one token in the recurrences, and in attention over `context` tokens, over all layers.
+double recurrence_flops(const TextConfig& text);
+double attention_flops(const TextConfig& text, double context);
+
 /// What one decode step of `batch` sequences, each with `context` tokens, must move and compute at least.
 struct StepCost {
     double weight_bytes = 0, state_bytes = 0, kv_bytes = 0, flops = 0;

@@ -61,7 +61,14 @@ class LoadingVisitor final : public WeightVisitor {
 
     void linear(const std::string& module, Linear& slot, int64_t out, int64_t in) override {
         guarded(module, [&] {
-            slot = machine_.prepare(load_linear(source_, module, out, in, model_.config.quantization));
+            const HostLinear weight = load_linear(source_, module, out, in, model_.config.quantization);
+            // Quantizers write biases of zeros, which the formats drop; others would change the model's
+            // meaning.
+            const bool expected =
+                model_.config.text.attention_bias && module.find(".self_attn.") != module.npos;
+            if (weight.bias.defined() && !expected)
+                fail(ErrorKind::corrupt_file, "{} has a bias that config.json does not call for", module);
+            slot = machine_.prepare(weight);
         });
         advance(slot->bytes());
     }
