@@ -27,7 +27,6 @@ EXPORTS = {
     "autoround_mtp": ("auto_round:auto_gptq", 3, 192, True),
     "autoround_odd": ("auto_round:auto_gptq", 5, 48, False),
     "autogptq_mtp": ("auto_gptq", 3, 96, True),
-    "autogptq": ("auto_gptq", 5, 64, False),
 }
 VOCAB, HIDDEN = 288, 192
 

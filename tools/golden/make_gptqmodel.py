@@ -7,6 +7,7 @@ make_written_logits.py gives the reference logits.
 """
 
 import pathlib
+import re
 import shutil
 import sys
 
@@ -36,6 +37,10 @@ def export(name):
     target = make_autoround.ROOT / name
     shutil.rmtree(target, ignore_errors=True)
     model.save(str(target))
+    (target / "quant_log.csv").unlink(missing_ok=True)
+    for name in ("config.json", "quantize_config.json"):  # the place of a scratch folder says nothing
+        file = target / name
+        file.write_text(re.sub(r'("offload_to_disk_path": )"[^"]*"', r'\1null', file.read_text()))
 
 
 def main():
