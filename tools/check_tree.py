@@ -40,6 +40,7 @@ GENERATED = re.compile(r"//\s*(?:@generated|Generated)\b.*\btools/\S+\.py")
 
 CONTROL = {"if", "for", "while", "switch", "catch", "do", "else", "try", "return"}
 TYPE_SCOPE = re.compile(r"\b(namespace|class|struct|union|enum|extern)\b")
+MEMBER_INITIALIZER = re.compile(r"\)[^;]*:[^;]*[\w>]$", re.S)
 BAD_NAME = re.compile(r"\b(?!is_)\w+_(?:v[2-9]|old|new)\b")  # is_new(x) is a question, not a generation
 BACKEND_CONDITION = re.compile(
     r"^\s*#\s*(?:if|ifdef|ifndef|elif)\b.*\b(?:SHEAF_CUDA\w*|SHEAF_CPU\w*|__CUDA\w*|__NVCC__|__AVX\w*|__AMX\w*|__FMA__|__SSE\w*|__ARM\w*)")
@@ -107,16 +108,20 @@ def long_functions(text):
             depth_of_parentheses -= 1
         elif c == "{":
             head = code[head_start:i]
+            if not in_function and MEMBER_INITIALIZER.search(head):
+                stack.append((None, line))  # "A() : b{1} {": the head goes on behind it
+                continue
             function = not in_function and depth_of_parentheses == 0 and is_function_head(head)
             stack.append((function, line - head.strip().count("\n")))
             in_function += function
             head_start = i + 1
         elif c == "}":
-            if stack:
-                function, first = stack.pop()
-                in_function -= function
-                if function and line - first + 1 > MAX_FUNCTION_LINES:
-                    found.append((first, line - first + 1))
+            function, first = stack.pop() if stack else (False, line)
+            if function is None:
+                continue
+            in_function -= function
+            if function and line - first + 1 > MAX_FUNCTION_LINES:
+                found.append((first, line - first + 1))
             head_start = i + 1
         elif c == ";" and depth_of_parentheses == 0:
             head_start = i + 1

@@ -1,0 +1,182 @@
+#include "app/bench_steps.h"
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <vector>
+
+#include "app/interrupt.h"
+#include "base/counter_random.h"
+#include "model/cache_pool.h"
+#include "model/footprint.h"
+#include "model/memory.h"
+#include "model/model.h"
+#include "ops/ops.h"
+
+namespace sheaf {
+
+namespace {
+
+constexpr int64_t block_size = 64, largest_chunk = 2048;
+constexpr double shortest_row_seconds = 0.3;  // quick steps are repeated more often
+
+/// Bytes and multiply-adds of the weights of a loaded model that one step of `batch` tokens uses.
+class ResidentCost final : public WeightVisitor {
+  public:
+    ResidentCost(const TextConfig& text, int64_t batch, int64_t outputs)
+        : text_(text), batch_(static_cast<double>(batch)), outputs_(static_cast<double>(outputs)) {}
+
+    double bytes = 0, operations = 0;
+
+    void linear(const std::string& module, Linear& slot, int64_t out, int64_t in) override {
+        const bool head = module.find("lm_head") != std::string::npos;
+        add(static_cast<double>(slot->bytes()), static_cast<double>(out * in), head ? outputs_ : batch_);
+    }
+    void tied_linear(const std::string&, Linear& slot, int64_t out, int64_t in) override {
+        add(static_cast<double>(slot->bytes()), static_cast<double>(out * in), outputs_);
+    }
+    void vector(const std::string&, Tensor& slot, Shape, Shape) override {
+        bytes += static_cast<double>(slot.bytes());
+    }
+    void table(const std::string&, Tensor& slot, int64_t rows, int64_t) override {
+        bytes += batch_ * static_cast<double>(slot.bytes()) / static_cast<double>(rows);
+    }
+    void experts(const std::string&, Experts& slot, int64_t count, int64_t hidden,
+                 int64_t intermediate) override {
+        const double touched = touched_experts(text_, batch_);
+        bytes += static_cast<double>(slot->bytes()) * touched / static_cast<double>(count);
+        operations += 2 * batch_ * static_cast<double>(text_.num_experts_per_tok * 3 * hidden * intermediate);
+    }
+
+  private:
+    void add(double weight_bytes, double parameters, double tokens) {
+        bytes += weight_bytes;
+        operations += 2 * parameters * tokens;
+    }
+    const TextConfig& text_;
+    double batch_, outputs_;
+};
+
+/// Sequences with `context` tokens of zeros in their caches, and one batch of `count` further tokens each.
+class Workload {
+  public:
+    Workload(Model& model, Machine& machine, int64_t sequences, int64_t most_tokens)
+        : model_(model),
+          pool_(model.config.text, machine, static_cast<int32_t>(sequences),
+                static_cast<int32_t>(sequences * ((most_tokens + block_size - 1) / block_size)), block_size),
+          ops_(machine.make_ops()) {
+        for (int64_t i = 0; i < sequences; ++i) {
+            memory_.push_back(pool_.acquire());
+            SHEAF_CHECK(memory_.back().reserve(most_tokens));
+        }
+    }
+
+    /// One step; only the last token of each sequence gets logits, and only with `logits`.
+    void step(int64_t context, int64_t count, uint64_t seed, bool logits) {
+        const auto sequences = static_cast<int64_t>(memory_.size()), tokens = sequences * count;
+        std::vector<int32_t> ids(static_cast<size_t>(tokens)), positions(static_cast<size_t>(3 * tokens)),
+            rows;
+        std::vector<SequenceSpan> spans;
+        for (int64_t i = 0; i < tokens; ++i) {
+            ids[i] = static_cast<int32_t>(counter_random_bits(seed, static_cast<uint64_t>(i)) %
+                                          static_cast<uint64_t>(model_.config.text.vocab_size));
+            for (int64_t axis = 0; axis < 3; ++axis)
+                positions[axis * tokens + i] = static_cast<int32_t>(context + i % count);
+        }
+        for (int64_t i = 0; i < sequences; ++i) {
+            spans.push_back({.begin = static_cast<int32_t>(i * count),
+                             .count = static_cast<int32_t>(count),
+                             .context = static_cast<int32_t>(context),
+                             .slot = memory_[i].slot(),
+                             .blocks = memory_[i].blocks()});
+            rows.push_back(static_cast<int32_t>((i + 1) * count - 1));
+        }
+        run(ids, positions, rows, spans, logits);
+    }
+
+  private:
+    void run(const std::vector<int32_t>& ids, const std::vector<int32_t>& positions,
+             const std::vector<int32_t>& rows, const std::vector<SequenceSpan>& spans, bool logits) {
+        const auto tokens = static_cast<int64_t>(ids.size()), outputs = static_cast<int64_t>(rows.size());
+        ops_->begin_step();
+        Batch batch;
+        batch.token_ids = ops_->upload(ids.data(), DType::i32, Shape{tokens});
+        batch.positions = ops_->upload(positions.data(), DType::i32, Shape{3, tokens});
+        batch.output_rows = ops_->upload(rows.data(), DType::i32, Shape{outputs});
+        batch.sequences = spans;
+        batch.kv = pool_.kv();
+        batch.state = pool_.state();
+        const Tensor result = logits ? model_.text.forward(*ops_, batch) : model_.text.hidden(*ops_, batch);
+        host_.resize(result.bytes());
+        ops_->download(result, host_.data());  // a step ends when its result can be read
+    }
+
+    Model& model_;
+    CachePool pool_;
+    std::unique_ptr<Ops> ops_;
+    std::vector<SequenceMemory> memory_;
+    std::vector<std::byte> host_;
+};
+
+double median_seconds(int repeat, const std::function<void(uint64_t)>& step) {
+    step(0);  // first touch of memory
+    std::vector<double> times;
+    double total = 0;
+    for (int i = 0; i < repeat || (total < shortest_row_seconds && i < 100 * repeat); ++i) {
+        check_interrupted();
+        const auto start = std::chrono::steady_clock::now();
+        step(static_cast<uint64_t>(i) + 1);
+        times.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+        total += times.back();
+    }
+    std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2),
+                     times.end());
+    return times[times.size() / 2];
+}
+
+}  // namespace
+
+StepBench::StepBench(std::shared_ptr<Model> model, Machine& machine, int repeat)
+    : model_(std::move(model)), machine_(machine), repeat_(repeat) {}
+
+StepTime StepBench::decode(int64_t batch, int64_t context) {
+    const TextConfig& text = model_->config.text;
+    Workload workload(*model_, machine_, batch, context + 1);
+    StepTime result;
+    result.tokens = batch;
+    result.seconds = median_seconds(repeat_, [&](uint64_t seed) { workload.step(context, 1, seed, true); });
+    ResidentCost cost(text, batch, batch);
+    model_->text.for_each_weight(model_->config, cost);
+    const double sequences = static_cast<double>(batch), tokens = static_cast<double>(context + 1);
+    const CacheTypes types{machine_.compute_type() == ComputeType::f32 ? 4 : 2, 4};
+    result.bytes = cost.bytes + sequences * (2 * static_cast<double>(state_bytes_per_sequence(text, types)) +
+                                             tokens * static_cast<double>(kv_bytes_per_token(text, types)));
+    result.operations =
+        cost.operations + sequences * (recurrence_flops(text) + attention_flops(text, tokens));
+    return result;
+}
+
+StepTime StepBench::prefill(int64_t tokens) {
+    const TextConfig& text = model_->config.text;
+    Workload workload(*model_, machine_, 1, tokens);
+    StepTime result;
+    result.tokens = tokens;
+    result.seconds = median_seconds(repeat_, [&](uint64_t seed) {
+        for (int64_t first = 0; first < tokens; first += largest_chunk) {
+            const int64_t count = std::min(largest_chunk, tokens - first);
+            workload.step(first, count, seed, first + count == tokens);
+        }
+    });
+    for (int64_t first = 0; first < tokens; first += largest_chunk) {
+        const int64_t count = std::min(largest_chunk, tokens - first);
+        ResidentCost cost(text, count, first + count == tokens ? 1 : 0);
+        model_->text.for_each_weight(model_->config, cost);
+        result.bytes += cost.bytes;
+        result.operations += cost.operations;
+    }
+    result.operations += static_cast<double>(tokens) *
+                         (recurrence_flops(text) + attention_flops(text, static_cast<double>(tokens) / 2));
+    return result;
+}
+
+}  // namespace sheaf

@@ -1,0 +1,36 @@
+// Timed steps of a model without an engine: decode of some sequences at a given context, and prefill of one
+// prompt; with the bytes and operations that a step cannot do without, for the share of the peak. Used by
+// `sheaf bench`. Must not know options or how rows are printed.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+namespace sheaf {
+
+class Machine;
+class Model;
+
+struct StepTime {
+    double seconds = 0;     // median
+    double bytes = 0;       // weights (experts: as many as uniform routing touches), states, pages
+    double operations = 0;  // multiplications and additions
+    int64_t tokens = 0;     // that a step yields or reads
+};
+
+class StepBench {
+  public:
+    StepBench(std::shared_ptr<Model> model, Machine& machine, int repeat);
+
+    /// `batch` sequences, each with `context` tokens before, get one token each.
+    StepTime decode(int64_t batch, int64_t context);
+    /// One prompt of `tokens` tokens from an empty state, in chunks of at most 2,048.
+    StepTime prefill(int64_t tokens);
+
+  private:
+    std::shared_ptr<Model> model_;
+    Machine& machine_;
+    int repeat_;
+};
+
+}  // namespace sheaf
