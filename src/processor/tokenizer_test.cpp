@@ -101,6 +101,16 @@ TEST_F(TokenizerTest, TextOfClientsNeverBecomesAnAddedToken) {
     EXPECT_NE(tokenizer_.encode(text, true), tokenizer_.encode(text, false));
 }
 
+TEST_F(TokenizerTest, NorATokenThatIsLookedForAfterNormalization) {
+    json document = document_;
+    json token = {{"id", 3026},      {"content", "caf\u00e9x"}, {"single_word", false}, {"lstrip", false},
+                  {"rstrip", false}, {"normalized", true},      {"special", true}};
+    document["added_tokens"].push_back(token);
+    Tokenizer tokenizer = load_documents(document, nullptr);
+    EXPECT_EQ(tokenizer.encode("cafe\u0301x"), Ids{3026});
+    EXPECT_EQ(tokenizer.encode("cafe\u0301x", false), tokenizer_.encode("caf\u00e9x"));
+}
+
 TEST_F(TokenizerTest, DecodeHidesSpecialTokensOnRequest) {
     Ids ids = tokenizer_.encode("<|im_start|>a<think>b</think><|im_end|>");
     EXPECT_EQ(tokenizer_.decode(ids, true), "a<think>b</think>");

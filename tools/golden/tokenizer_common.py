@@ -63,7 +63,7 @@ def tokenizer_config(added):
     return {"add_bos_token": False, "add_prefix_space": False, "added_tokens_decoder": decoder, "bos_token": None,
             "clean_up_tokenization_spaces": False, "eos_token": "<|im_end|>", "errors": "replace",
             "model_max_length": 262144, "pad_token": "<|endoftext|>", "split_special_tokens": False,
-            "tokenizer_class": "Qwen2Tokenizer", "unk_token": None}
+            "tokenizer_class": "TokenizersBackend", "unk_token": None}
 
 
 def write_folder(folder, vocabulary, merges, added):
