@@ -68,7 +68,7 @@ def talk_of(maker, rng, count):
             yield question("talk", i, greetings[i][0], {"text": greetings[i][1]})
             continue
         made = maker.make_memory(rng, held=True) if i % 2 else maker.make_follow(rng, held=True)
-        yield question("talk", i, made["messages"], {"text": made["answer"]})
+        yield question("talk", i, made["messages"], {"text": made["steps"][-1]["answer"]})
 
 
 def main():

@@ -30,8 +30,7 @@ def corpus(facts, template, count):
     rng = random.Random(11)
     maker, renderer = Conversations(facts), Renderer(template)
     for _ in range(count):
-        prompt, completion = renderer.texts(maker.sample(rng))
-        text = prompt + completion
+        text = "".join(part for part, _ in renderer.segments(maker.sample(rng)))
         for token in ADDED:
             text = text.replace(token, "\n")
         yield text

@@ -64,10 +64,10 @@ def judge(entry, reply):
         return False
     if expect.get("unknown"):
         return bool(UNKNOWN.search(content))
-    if UNKNOWN.search(content):
-        return False
     if "text" in expect:
         return content == normal(expect["text"])
+    if UNKNOWN.search(content):
+        return False
     if expect.get("last_number"):
         numbers = re.findall(r"\d+", content)
         return bool(numbers) and numbers[-1] == expect["any"][0]

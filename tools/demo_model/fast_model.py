@@ -1,21 +1,35 @@
-"""Training-time forward passes for Transformers' Qwen3_5Moe layers: the same mathematics, several times faster.
+"""The training-time forward pass of the demo model: Transformers' Qwen3_5Moe mathematics on packed rows of fixed shape.
 
-`speed_up(model)` replaces the forward of the DeltaNet, the MoE block and nothing else; parameters and names stay, so a
-saved checkpoint is an ordinary one. test_fast_model.py-style check: run this file, it compares both on the CPU.
+Many conversations share a row of the batch and do not see one another: positions restart, attention is masked to the
+document, the convolution does not reach back, and the DeltaNet's decay is driven to zero at each first token. The pieces
+are compiled once for all layers (their weights are arguments). It reads the parameters of an ordinary
+Qwen3_5MoeForConditionalGeneration; train.py uses it, check_fast_model.py compares the two.
 """
-
-import types
 
 import torch
 import torch.nn.functional as F
+
+CHUNK = 64
+FORGET = -50.0  # log decay at a document's first token: e^-50 leaves nothing of the row's earlier state
+
+
+def linear(x, weight):
+    return F.linear(x.to(weight_type(x)), weight.to(weight_type(x)))
+
+
+def weight_type(x):
+    return torch.bfloat16 if x.is_cuda else torch.float32
+
+
+def rms_norm(x, weight):
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * (1.0 + weight)
 
 
 def unit_lower_inverse(a):
     """(I + a)^-1 for strictly lower triangular a of shape (..., 64, 64): 16-wide blocks by doubling, then merged."""
     n, width = a.shape[-1], 16
     eye = torch.eye(width, device=a.device, dtype=a.dtype)
-    blocks = a.unflatten(-1, (n // width, width)).unflatten(-3, (n // width, width))  # (..., R, 16, C, 16)
-    diagonal = torch.stack([blocks[..., i, :, i, :] for i in range(n // width)], dim=-3)
+    diagonal = torch.stack([a[..., i:i + width, i:i + width] for i in range(0, n, width)], dim=-3)
     inverse, power = eye - diagonal, diagonal
     for _ in range(3):
         power = power @ power
@@ -34,110 +48,142 @@ def unit_lower_inverse(a):
     return parts[0]
 
 
-def gated_delta_rule(q, k, v, g, beta, chunk=64):
-    """Chunked gated delta rule, fp32, q/k normalised here; (batch, tokens, heads, dim), g and beta (batch, tokens, heads)."""
-    batch, tokens, heads, dim = k.shape
-    q, k, v = (x.float().transpose(1, 2) for x in (q, k, v))
-    q = q * torch.rsqrt(q.pow(2).sum(-1, keepdim=True) + 1e-6) * dim ** -0.5
+def delta_before(x, reach, first, norm, w_qkv, w_z, w_b, w_a, conv, a_log, dt_bias):
+    """Everything of the DeltaNet that needs no state of an earlier chunk. x (tokens, hidden); reach (3, tokens): whether the
+    token 1, 2, 3 before is of the same document; first (tokens): starts a document."""
+    h = rms_norm(x, norm)
+    mixed = linear(h, w_qkv)
+    taps = conv.squeeze(1).to(mixed.dtype)
+    total = mixed * taps[:, 3]
+    for back in (1, 2, 3):
+        shifted = F.pad(mixed[:-back], (0, 0, back, 0))
+        total = total + shifted * reach[back - 1].unsqueeze(-1).to(mixed.dtype) * taps[:, 3 - back]
+    mixed = F.silu(total.float())
+    value_heads = a_log.shape[0]
+    key_width = (mixed.shape[-1] - value_heads * 128) // 2
+    q, k, v = mixed.split([key_width, key_width, value_heads * 128], dim=-1)
+    q, k, v = (t.unflatten(-1, (-1, 128)) for t in (q, k, v))
+    q = q * torch.rsqrt(q.pow(2).sum(-1, keepdim=True) + 1e-6) * 128 ** -0.5
     k = k * torch.rsqrt(k.pow(2).sum(-1, keepdim=True) + 1e-6)
-    g, beta = g.float().transpose(1, 2), beta.float().transpose(1, 2)
-    pad = -tokens % chunk
-    if pad:
-        q, k, v = (F.pad(x, (0, 0, 0, pad)) for x in (q, k, v))
-        g, beta = F.pad(g, (0, pad)), F.pad(beta, (0, pad))
-    q, k, v = (x.unflatten(2, (-1, chunk)) for x in (q, k, v))
-    g, beta = g.unflatten(2, (-1, chunk)).cumsum(-1), beta.unflatten(2, (-1, chunk))
-    lower = torch.ones(chunk, chunk, dtype=torch.bool, device=q.device).tril()
-    decay = (g.unsqueeze(-1) - g.unsqueeze(-2)).masked_fill(~lower, float("-inf")).exp()
+    repeat = value_heads // q.shape[1]
+    q, k, v = (t.unflatten(0, (-1, CHUNK)).transpose(1, 2) for t in (q.repeat_interleave(repeat, 1), k.repeat_interleave(repeat, 1), v))
+    beta = linear(h, w_b).float().sigmoid().unflatten(0, (-1, CHUNK)).transpose(1, 2)
+    g = -a_log.exp() * F.softplus(linear(h, w_a).float() + dt_bias)
+    g = torch.where(first.unsqueeze(-1), FORGET, g).unflatten(0, (-1, CHUNK)).transpose(1, 2).cumsum(-1)
+    lower = torch.ones(CHUNK, CHUNK, dtype=torch.bool, device=x.device).tril()
+    decay = torch.where(lower, g.unsqueeze(-1) - g.unsqueeze(-2), float("-inf")).exp()
     k_beta = k * beta.unsqueeze(-1)
-    strict = lower.tril(-1)
-    inverse = unit_lower_inverse((k_beta @ k.transpose(-1, -2) * decay).masked_fill(~strict, 0))
+    inverse = unit_lower_inverse((k_beta @ k.transpose(-1, -2) * decay).tril(-1))
     u = inverse @ (v * beta.unsqueeze(-1))
     w = inverse @ (k_beta * g.exp().unsqueeze(-1))
     attention = q @ k.transpose(-1, -2) * decay
-    q = q * g.exp().unsqueeze(-1)
     last = g[..., -1:]
-    k = k * (last - g).exp().unsqueeze(-1)
+    return (q * g.exp().unsqueeze(-1), attention, u, w, k * (last - g).exp().unsqueeze(-1), last.exp().unsqueeze(-1), linear(h, w_z))
+
+
+def delta_scan(rows, q, attention, u, w, k, carry):
+    """The recurrence over chunks; leading axis rows x chunks."""
+    q, attention, u, w, k, carry = (t.unflatten(0, (rows, -1)) for t in (q, attention, u, w, k, carry))
     state, outputs = None, []
-    for i in range(q.shape[2]):
+    for i in range(q.shape[1]):
         if state is None:
-            value = u[:, :, i]
-            outputs.append(attention[:, :, i] @ value)
-            state = k[:, :, i].transpose(-1, -2) @ value
+            value = u[:, i]
+            outputs.append(attention[:, i] @ value)
+            state = k[:, i].transpose(-1, -2) @ value
         else:
-            value = u[:, :, i] - w[:, :, i] @ state
-            outputs.append(q[:, :, i] @ state + attention[:, :, i] @ value)
-            state = state * last[:, :, i].exp().unsqueeze(-1) + k[:, :, i].transpose(-1, -2) @ value
-    out = torch.cat(outputs, dim=2)[:, :, :tokens]
-    return out.transpose(1, 2)
+            value = u[:, i] - w[:, i] @ state
+            outputs.append(q[:, i] @ state + attention[:, i] @ value)
+            state = state * carry[:, i] + k[:, i].transpose(-1, -2) @ value
+    return torch.stack(outputs, dim=1).flatten(0, 1)
 
 
-def delta_net_forward(self, hidden_states, cache_params=None, attention_mask=None, **kwargs):
-    batch, tokens, _ = hidden_states.shape
-    x = self.in_proj_qkv(hidden_states)
-    z = self.in_proj_z(hidden_states)
-    weight = self.conv1d.weight.squeeze(1).to(x.dtype)  # (channels, 4)
-    padded = F.pad(x, (0, 0, 3, 0))
-    x = sum(padded[:, j:j + tokens] * weight[:, j] for j in range(4))
-    x = F.silu(x)
-    q, k, v = torch.split(x, [self.key_dim, self.key_dim, self.value_dim], dim=-1)
-    q, k = (t.unflatten(-1, (-1, self.head_k_dim)) for t in (q, k))
-    v = v.unflatten(-1, (-1, self.head_v_dim))
-    repeat = self.num_v_heads // self.num_k_heads
-    q, k = (t.repeat_interleave(repeat, dim=2) for t in (q, k))
-    beta = self.in_proj_b(hidden_states).sigmoid()
-    g = -self.A_log.float().exp() * F.softplus(self.in_proj_a(hidden_states).float() + self.dt_bias)
-    with torch.autocast(hidden_states.device.type, enabled=False):
-        out = gated_delta_rule(q, k, v, g, beta)
-        out = self.norm(out.reshape(-1, self.head_v_dim), z.reshape(-1, self.head_v_dim).float())
-    return self.out_proj(out.reshape(batch, tokens, -1))
+def delta_after(x, out, z, norm, w_out):
+    out = out.transpose(1, 2).flatten(0, 1)  # (tokens, heads, 128)
+    out = norm * (out * torch.rsqrt(out.pow(2).mean(-1, keepdim=True) + 1e-6))
+    out = out * F.silu(z.float().unflatten(-1, (-1, 128)))
+    return x + linear(out.flatten(1), w_out).float()
 
 
-def moe_forward(self, hidden_states):
-    """All experts for all tokens, weighted by the sparse routing: with experts this small, two plain matrix products win."""
-    batch, tokens, hidden = hidden_states.shape
-    x = hidden_states.reshape(-1, hidden)
-    with torch.autocast(x.device.type, enabled=False):
-        logits = F.linear(x.float(), self.gate.weight.float())
-        probabilities = logits.softmax(-1)
-        top, chosen = probabilities.topk(self.gate.top_k, dim=-1)
-        routing = torch.zeros_like(probabilities).scatter(1, chosen, top / top.sum(-1, keepdim=True))
-    self.router_record = (probabilities, chosen)
-    experts = self.experts
-    wide = F.linear(x, experts.gate_up_proj.flatten(0, 1)).unflatten(-1, (experts.num_experts, -1))
+def attention_before(x, cos, sin, norm, w_q, w_k, w_v, q_norm, k_norm):
+    """q, k, v (tokens, heads, 256) and the gate; cos, sin (tokens, 64)."""
+    h = rms_norm(x, norm)
+    q, gate = linear(h, w_q).unflatten(-1, (-1, 512)).chunk(2, dim=-1)
+    k, v = (linear(h, w).unflatten(-1, (-1, 256)) for w in (w_k, w_v))
+    q, k = rms_norm(q.float(), q_norm), rms_norm(k.float(), k_norm)
+
+    def turn(t):
+        part, rest = t[..., :64], t[..., 64:]
+        rotated = torch.cat([-part[..., 32:], part[..., :32]], dim=-1)
+        return torch.cat([part * cos.unsqueeze(1) + rotated * sin.unsqueeze(1), rest], dim=-1)
+
+    return turn(q).to(v.dtype), turn(k).to(v.dtype), v, gate
+
+
+def attention_after(x, out, gate, w_o):
+    return x + linear((out * gate.sigmoid()).flatten(1), w_o).float()
+
+
+def experts(x, norm, router, gate_up, down, shared_gate, shared_up, shared_down, shared_scale):
+    """The MoE block with all experts for all tokens, weighted by the sparse routing (with experts this small two plain
+    matrix products win); returns the new residual stream and the load-balancing loss."""
+    h = rms_norm(x, norm)
+    probabilities = F.linear(h, router).softmax(-1)
+    top, chosen = probabilities.topk(4, dim=-1)
+    routing = torch.zeros_like(probabilities).scatter(1, chosen, top / top.sum(-1, keepdim=True))
+    count = gate_up.shape[0]
+    wide = linear(h, gate_up.flatten(0, 1)).unflatten(-1, (count, -1))
     gate, up = wide.chunk(2, dim=-1)
     inner = F.silu(gate) * up * routing.to(wide.dtype).unsqueeze(-1)
-    routed = F.linear(inner.flatten(1), experts.down_proj.permute(1, 0, 2).flatten(1))
-    shared = F.sigmoid(self.shared_expert_gate(x)) * self.shared_expert(x)
-    return (routed + shared).reshape(batch, tokens, hidden)
+    routed = linear(inner.flatten(1), down.permute(1, 0, 2).flatten(1))
+    shared = linear(F.silu(linear(h, shared_gate)) * linear(h, shared_up), shared_down)
+    shared = shared * linear(h, shared_scale).sigmoid()
+    balance = count * ((routing > 0).float().mean(0) * probabilities.mean(0)).sum() / 4
+    return x + routed.float() + shared.float(), balance
 
 
-def balance_loss(layers, keep):
-    """Load-balancing loss over the tokens in `keep` (bool, flat): experts x sum of share chosen x mean probability."""
-    losses = []
-    for layer in layers:
-        probabilities, chosen = layer.mlp.router_record
-        weight = keep.float().unsqueeze(-1)
-        total = weight.sum()
-        share = torch.zeros_like(probabilities).scatter(1, chosen, 1.0)
-        share = (share * weight).sum(0) / total
-        mean = (probabilities * weight).sum(0) / total
-        losses.append(probabilities.shape[-1] * (share * mean).sum() / chosen.shape[-1])
-    return torch.stack(losses).mean()
+class PackedModel:
+    """Hidden states of packed rows, from the parameters of a Transformers model."""
 
+    def __init__(self, model, compiled):
+        self.text = model.model.language_model
+        wrap = torch.compile if compiled else (lambda f: f)
+        self.delta_before, self.delta_after = wrap(delta_before), wrap(delta_after)
+        self.attention_before, self.attention_after = wrap(attention_before), wrap(attention_after)
+        self.experts = wrap(experts)
 
-def speed_up(model):
-    for layer in model.model.language_model.layers:
-        if hasattr(layer, "linear_attn"):
-            layer.linear_attn.forward = types.MethodType(delta_net_forward, layer.linear_attn)
-        layer.mlp.forward = types.MethodType(moe_forward, layer.mlp)
-    return model
+    def delta(self, x, net, norm, rows, reach, first):
+        *parts, z = self.delta_before(x, reach, first, norm, net.in_proj_qkv.weight, net.in_proj_z.weight, net.in_proj_b.weight,
+                                      net.in_proj_a.weight, net.conv1d.weight, net.A_log, net.dt_bias)
+        return self.delta_after(x, delta_scan(rows, *parts), z, net.norm.weight, net.out_proj.weight)
 
+    def attend(self, x, net, norm, rows, cos, sin, mask):
+        q, k, v, gate = self.attention_before(x, cos, sin, norm, net.q_proj.weight, net.k_proj.weight, net.v_proj.weight, net.q_norm.weight, net.k_norm.weight)
+        q, k, v = (t.unflatten(0, (rows, -1)).transpose(1, 2) for t in (q, k, v))
+        groups = q.shape[1] // k.shape[1]
+        k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=256 ** -0.5)
+        return self.attention_after(x, out.transpose(1, 2).flatten(0, 1), gate, net.o_proj.weight)
 
-def slow_down(model):
-    for layer in model.model.language_model.layers:
-        if hasattr(layer, "linear_attn"):
-            layer.linear_attn.__dict__.pop("forward", None)
-        layer.mlp.__dict__.pop("forward", None)
-        layer.mlp.__dict__.pop("router_record", None)
-    return model
+    def hidden(self, ids, position, document):
+        """ids, position (within the document), document (number within the row): all (rows, length). Returns (tokens, hidden)
+        after the final norm, and the mean balance loss."""
+        rows, length = ids.shape
+        first = (position == 0).flatten()
+        reach = torch.stack([(position >= back).flatten() for back in (1, 2, 3)])
+        frequency = 10000000.0 ** (-torch.arange(0, 64, 2, device=ids.device, dtype=torch.float32) / 64)
+        angle = position.flatten().unsqueeze(-1).float() * frequency
+        cos, sin = (torch.cat([t, t], dim=-1) for t in (angle.cos(), angle.sin()))
+        mask = (document.unsqueeze(-1) == document.unsqueeze(-2)).tril().unsqueeze(1)
+        x = F.embedding(ids.flatten(), self.text.embed_tokens.weight)
+        total = 0.0
+        for layer in self.text.layers:
+            if hasattr(layer, "linear_attn"):
+                x = self.delta(x, layer.linear_attn, layer.input_layernorm.weight, rows, reach, first)
+            else:
+                x = self.attend(x, layer.self_attn, layer.input_layernorm.weight, rows, cos, sin, mask)
+            mlp = layer.mlp
+            x, balance = self.experts(x, layer.post_attention_layernorm.weight, mlp.gate.weight, mlp.experts.gate_up_proj, mlp.experts.down_proj,
+                                      mlp.shared_expert.gate_proj.weight, mlp.shared_expert.up_proj.weight, mlp.shared_expert.down_proj.weight,
+                                      mlp.shared_expert_gate.weight)
+            total = total + balance
+        return rms_norm(x, self.text.norm.weight), total / len(self.text.layers)

@@ -9,6 +9,7 @@ import zlib
 
 import common_facts
 from tool_families import FAMILIES
+from unknowns import syllables
 
 VERBS = """create update delete send start stop open close find list rent buy sell print assign cancel archive copy move rename export
 import approve reject share lock unlock merge restart check count publish record register release renew repair reserve review ship
@@ -24,6 +25,7 @@ FIELDS = {"title": ("string", "title"), "name": ("string", "word"), "owner": ("s
           "language": ("string", "language"), "level": ("integer", "int:1:10"), "reason": ("string", "phrase"), "path": ("string", "path"),
           "assignee": ("string", "name"), "discount": ("number", "amount"), "room": ("string", "room"), "active": ("boolean", "truth")}
 GENERIC = "{Verb} the {noun} with {args}.|Please {verb} a {noun}: {args}.|{Verb} a {noun} with {args}.|I want to {verb} a {noun} with {args}.|{Verb} {noun}, {args}.|Can you {verb} the {noun}? {Args}.|{Verb} a new {noun}. {Args}.|We need to {verb} a {noun} with {args}.|Could you {verb} the {noun} with {args}?"
+GENERIC += "|Please do this: {verb} the {noun} with {args}.|There is one {noun} that I want to {verb}: {args}.|It is time: {verb} the {noun}, {args}.|They ask you to {verb} a {noun} with {args}.|Use {args} and {verb} the {noun}.|The {noun} is to {verb}. {Args}.|You should {verb} the {noun}. Take {args}.|Could someone {verb} a {noun} that has {args}?"
 GENERIC_HELD = "Kindly {verb} a {noun} that has {args}.|There is a {noun} to {verb}: {args}.|My boss asks you to {verb} the {noun} with {args}.|It is time to {verb} the {noun}. Use {args}."
 ROOMS = "kitchen|bedroom|living room|bathroom|office|garage|hall|cellar|attic|nursery|dining room|garden".split("|")
 FOODS = "pizza|soup|salads|burgers|sandwiches|noodles|pancakes|tacos|curries|waffles|dumplings|pies|coffees|teas".split("|")
@@ -33,10 +35,20 @@ COMMANDS = "ls -l|git status|git pull|make test|python main.py|cat notes.txt|df 
 EXTENSIONS = "txt md py json csv c h log html cfg".split()
 
 
+def person(rng, words):
+    """A first name: known ones, and made-up ones so that names are copied and not guessed."""
+    pick = rng.random()
+    if pick < 0.4:
+        return rng.choice(common_facts.NAMES)
+    return syllables(rng, rng.choice([1, 2, 2])).capitalize() if pick < 0.7 else rng.choice(words).capitalize()
+
+
 class ToolTasks:
     def __init__(self, facts):
         self.words = [w for w in facts["common_words"] if len(w) < 10]
         self.cities = facts["cities"]
+        self.held_cities = facts["cities"][::37]
+        self.common_cities = facts["cities"][:400]
         self.sentences = [s for s in facts["examples"] if '"' not in s and "{" not in s and len(s) < 60]
 
     # -- values: (text in the request, argument value)
@@ -67,9 +79,9 @@ class ToolTasks:
             number = int(number) if number == int(number) else number
             return str(number), number
         a, b = rng.randint(1, 12), rng.randint(1, 28)
-        names = common_facts.HELD_NAMES if held else common_facts.NAMES
+        names = common_facts.HELD_NAMES if held else (person(rng, self.words),)
         text = {
-            "city": lambda: rng.choice(self.cities[0 if held else 60::1 if not held else 37] if rng.random() < 0.6 else self.cities[:400]),
+            "city": lambda: rng.choice((self.held_cities if held else self.cities) if rng.random() < 0.6 else self.common_cities),
             "unit": lambda: rng.choice(["celsius", "fahrenheit"]),
             "word": lambda: rng.choice(self.words), "phrase": lambda: words(1, 3),
             "title": lambda: " ".join(w.capitalize() for w in rng.sample(self.words, rng.randint(1, 3))),

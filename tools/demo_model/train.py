@@ -1,10 +1,11 @@
-"""Trains the demo model for a fixed number of minutes on one GPU and writes the BF16 checkpoint.
+"""Trains the demo model for a fixed time on one GPU and writes the BF16 checkpoint.
 
-    train.py --facts FACTS.json --tokenizer FOLDER --out FOLDER --minutes 7.5 [--resume CHECKPOINT] [--peak 1.5e-3]
+    train.py --facts FACTS.json --tokenizer FOLDER --out FOLDER --seconds 500 [--resume CHECKPOINT] [--try-optimizers 25]
 
-Conversations are made on the fly by worker processes (fixed seeds); only the assistant's last turn is a target. The
-learning rate warms up, then falls linearly to zero at the time limit. In the second part of the run every other micro-batch
-sees 4-bit rounded weights (straight-through gradients), so that the W4A16 checkpoint answers like the BF16 one.
+Conversations are made on the fly by worker processes (fixed seeds) and packed into rows of 1,024 tokens; only the
+assistant's turns are targets. The learning rate warms up, then falls linearly to zero at the time limit. In the later part of
+the run every other step sees 4-bit rounded weights (straight-through gradients), so that the W4A16 checkpoint answers like
+the BF16 one.
 """
 
 import argparse
@@ -13,6 +14,9 @@ import os
 import random
 import time
 
+BEGIN = time.time()
+
+import numpy
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
@@ -21,43 +25,67 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 import fast_model
 import model_files
 from conversations import Conversations, Renderer
+from optimizers import Optimizer
 
-LENGTHS = [64, 128, 192, 256, 320, 384, 512, 640, 768, 1024]
 PAD = 8100
 
 
-class MicroBatches(IterableDataset):
-    """Endless micro-batches of (ids, first target index of each row, length of each row), every row one conversation."""
+class Packed(IterableDataset):
+    """Endless batches: ids, position in the document, document number (rows x length each), and the flat indices of the targets."""
 
-    def __init__(self, facts_path, tokenizer_path, budget, seed):
-        self.facts_path, self.tokenizer_path, self.budget, self.seed = facts_path, tokenizer_path, budget, seed
+    def __init__(self, facts_path, tokenizer_path, rows, length, seed, mix):
+        self.facts_path, self.tokenizer_path, self.rows, self.length, self.seed, self.mix = facts_path, tokenizer_path, rows, length, seed, mix
 
-    def __iter__(self):
+    def documents(self):
         info = get_worker_info()
         rng = random.Random(self.seed * 1000 + (info.id if info else 0))
         with open(self.facts_path, encoding="utf-8") as f:
-            maker = Conversations(json.load(f))
+            maker = Conversations(json.load(f), self.mix)
         with open(f"{model_files.HERE}/chat_template.jinja", encoding="utf-8") as f:
             renderer = Renderer(f.read())
         tokenizer = Tokenizer.from_file(self.tokenizer_path)
-        pools = {length: [] for length in LENGTHS}
         while True:
-            prompt, completion = renderer.texts(maker.sample(rng))
-            head, tail = tokenizer.encode(prompt).ids, tokenizer.encode(completion).ids
-            total = len(head) + len(tail)
-            if total > LENGTHS[-1]:
-                continue
-            length = next(n for n in LENGTHS if n >= total)
-            pool = pools[length]
-            pool.append((head + tail, len(head)))
-            if len(pool) * length >= self.budget:
-                ids = torch.full((len(pool), length), PAD, dtype=torch.int32)
-                for row, (tokens, _) in enumerate(pool):
-                    ids[row, :len(tokens)] = torch.tensor(tokens, dtype=torch.int32)
-                starts = torch.tensor([s for _, s in pool])
-                sizes = torch.tensor([len(t) for t, _ in pool])
-                pools[length] = []
-                yield ids, starts, sizes
+            ids, targets = [], []
+            for text, is_target in renderer.segments(maker.sample(rng)):
+                part = tokenizer.encode(text).ids
+                targets += range(len(ids), len(ids) + len(part)) if is_target else []
+                ids += part
+            if len(ids) <= self.length:
+                yield ids, targets
+
+    def __iter__(self):
+        open_rows, closed = [], []  # a row: (tokens used, documents)
+        for ids, targets in self.documents():
+            row = next((r for r in open_rows if r[0] + len(ids) <= self.length), None)
+            if row is None:
+                if len(open_rows) >= 16:
+                    fullest = max(range(len(open_rows)), key=lambda i: open_rows[i][0])
+                    closed.append(open_rows.pop(fullest)[1])
+                row = [0, []]
+                open_rows.append(row)
+            row[0] += len(ids)
+            row[1].append((ids, targets))
+            if self.length - row[0] < 24:
+                open_rows.remove(row)
+                closed.append(row[1])
+            if len(closed) >= self.rows:
+                yield self.batch(closed[:self.rows])
+                closed = closed[self.rows:]
+
+    def batch(self, rows):
+        ids = numpy.full((self.rows, self.length), PAD, dtype=numpy.int16)
+        position = numpy.zeros((self.rows, self.length), dtype=numpy.int16)
+        document = numpy.full((self.rows, self.length), -1, dtype=numpy.int16)
+        targets = []
+        for r, documents in enumerate(rows):
+            at = 0
+            for d, (tokens, marked) in enumerate(documents):
+                end = at + len(tokens)
+                ids[r, at:end], position[r, at:end], document[r, at:end] = tokens, numpy.arange(len(tokens)), d
+                targets += [r * self.length + at + t for t in marked]
+                at = end
+            position[r, at:] = numpy.arange(self.length - at)
+        return tuple(torch.from_numpy(x) for x in (ids, position, document, numpy.array(targets, dtype=numpy.int64)))
 
 
 class FourBitRounding:
@@ -94,80 +122,57 @@ def build_model(resume, device):
     from transformers import Qwen3_5MoeConfig, Qwen3_5MoeForConditionalGeneration
 
     if resume:
-        model = Qwen3_5MoeForConditionalGeneration.from_pretrained(resume, dtype=torch.float32)
-    else:
-        config = Qwen3_5MoeConfig.from_dict(model_files.config_dict())
-        config._attn_implementation = "sdpa"
-        model = Qwen3_5MoeForConditionalGeneration(config).float()
-        model.tie_weights()
-        for layer in model.model.language_model.layers:
-            if hasattr(layer, "linear_attn"):  # the convolution's own default: 0.02 would start the values near zero
-                torch.nn.init.uniform_(layer.linear_attn.conv1d.weight, -0.5, 0.5)
-    return fast_model.speed_up(model.to(device)).train()
+        return Qwen3_5MoeForConditionalGeneration.from_pretrained(resume, dtype=torch.float32).to(device).train()
+    model = Qwen3_5MoeForConditionalGeneration(Qwen3_5MoeConfig.from_dict(model_files.config_dict())).float()
+    model.tie_weights()
+    for layer in model.model.language_model.layers:
+        if hasattr(layer, "linear_attn"):  # the convolution's own default: 0.02 would start the values near zero
+            torch.nn.init.uniform_(layer.linear_attn.conv1d.weight, -0.5, 0.5)
+    return model.to(device).train()
 
 
-def loss_of(model, batch, device, balance):
-    ids, starts, sizes = (t.to(device, non_blocking=True) for t in batch)
+def one_step(packed, batch, device, balance_weight):
+    """Gradients of one batch; returns its mean loss."""
+    ids, position, document, targets = (t.to(device, non_blocking=True) for t in batch)
     ids = ids.long()
+    hidden, balance = packed.hidden(ids, position.long(), document)
+    logits = fast_model.linear(hidden[targets - 1], packed.text.embed_tokens.weight).float()
+    loss = F.cross_entropy(logits, ids.flatten()[targets])
+    (loss + balance_weight * balance).backward()
+    return loss.detach()
+
+
+def train(model, packed, loader, args, device, kind, peak, limit, round_from):
+    """Steps until `limit` seconds from now; returns the last logged mean loss."""
     text = model.model.language_model
-    hidden = text(input_ids=ids, use_cache=False).last_hidden_state
-    index = torch.arange(ids.shape[1], device=device)
-    target = (index[None] >= starts[:, None]) & (index[None] < sizes[:, None])
-    rows = hidden[:, :-1][target[:, 1:]]
-    logits = F.linear(rows, text.embed_tokens.weight).float()
-    loss = F.cross_entropy(logits, ids[:, 1:][target[:, 1:]], reduction="sum")
-    keep = (index[None] < sizes[:, None]).flatten()
-    return loss, target[:, 1:].sum(), balance * fast_model.balance_loss(text.layers, keep)
-
-
-def parameter_groups(model, decay):
-    matrices = [p for n, p in model.model.language_model.named_parameters() if p.dim() >= 2 and "conv1d" not in n and "embed" not in n]
-    others = [p for n, p in model.model.language_model.named_parameters() if not (p.dim() >= 2 and "conv1d" not in n and "embed" not in n)]
-    return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def train(model, args, device):
-    loader = iter(DataLoader(MicroBatches(args.facts, f"{args.tokenizer}/tokenizer.json", args.tokens, args.seed), batch_size=None,
-                             num_workers=args.workers, prefetch_factor=6 if args.workers else None, pin_memory=device == "cuda"))
-    groups = parameter_groups(model, args.decay)
-    optimizer = torch.optim.AdamW(groups, lr=args.peak, betas=(0.9, 0.95), fused=device == "cuda")
-    parameters = [p for g in groups for p in g["params"]]
-    rounding = FourBitRounding(model.model.language_model.layers)
-    next(loader)
-    begin, step, seen, logged = time.time(), 0, 0, 0.0
-    limit = args.minutes * 60
+    optimizer = Optimizer(list(text.named_parameters()), kind, args.decay)
+    rounding = FourBitRounding(text.layers)
+    begin, step, tokens, total, recent, waited = time.time(), 0, 0, 0.0, 0, 0.0
+    mean = 0.0
     while True:
-        elapsed = time.time() - begin
-        part = elapsed / limit
+        part = (time.time() - begin) / limit
         if part >= 1 or (args.steps and step >= args.steps):
             break
-        rate = args.peak * min(1.0, (step + 1) / args.warmup) * (1 - part)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        batches = [next(loader) for _ in range(args.micro)]
-        targets = sum(int((b[2] - b[1]).sum()) for b in batches)
-        total = torch.zeros((), device=device)
-        for i, batch in enumerate(batches):
-            rounded = part >= args.round_from and (i + step) % 2 == 0
-            if rounded:
-                rounding.apply()
-            with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
-                loss, _, balance = loss_of(model, batch, device, args.balance)
-            (loss / targets + balance / len(batches)).backward()
-            if rounded:
-                rounding.restore()
-            total += loss.detach()
-            seen += batch[0].numel()
-        norm = torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        step += 1
+        rate = peak * min(1.0, (step + 1) / args.warmup) * (1 - part)
+        asked = time.time()
+        batch = next(loader)
+        waited += time.time() - asked
+        rounded = part >= round_from and step % 2 == 0
+        if rounded:
+            rounding.apply()
+        loss = one_step(packed, batch, device, args.balance)
+        if rounded:
+            rounding.restore()
+        torch.nn.utils.clip_grad_norm_(optimizer.parameters, 1.0)
+        optimizer.step(rate)
+        total, recent, step, tokens = total + loss, recent + 1, step + 1, tokens + batch[0].numel()
         if step % args.log == 0:
-            value = float(total) / targets
+            mean, total, recent = float(total) / recent, 0.0, 0
             now = time.time() - begin
-            print(f"step {step} {now:.0f}s loss {value:.4f} norm {float(norm):.2f} lr {rate:.2e} {seen / now / 1000:.0f}k tokens/s"
-                  + (f" {torch.cuda.max_memory_allocated() / 2**30:.0f} GiB" if device == "cuda" else ""), flush=True)
-    print(f"trained {step} steps, {seen} tokens, {time.time() - begin:.0f} s", flush=True)
+            print(f"{kind} step {step} {now:.0f}s loss {mean:.4f} rate {rate:.2e} {tokens / now / 1000:.0f}k tokens/s, waited {waited:.1f}s"
+                  + (f", {torch.cuda.max_memory_allocated() / 2**30:.0f} GiB" if device == "cuda" else ""), flush=True)
+    print(f"{kind}: {step} steps, {tokens} tokens, {time.time() - begin:.0f} s", flush=True)
+    return mean
 
 
 def main():
@@ -175,28 +180,47 @@ def main():
     parser.add_argument("--facts", required=True)
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--minutes", type=float, default=7.5)
+    parser.add_argument("--seconds", type=float, default=500, help="from the start of this program to the end of training")
     parser.add_argument("--resume")
-    parser.add_argument("--peak", type=float, default=1.5e-3)
-    parser.add_argument("--warmup", type=int, default=150)
+    parser.add_argument("--try-optimizers", type=float, default=0, help="first train from scratch for so many seconds with each, and take the better")
+    parser.add_argument("--optimizer", default="muon", choices=["muon", "adamw"])
+    parser.add_argument("--peak", type=float, default=2e-3)
+    parser.add_argument("--warmup", type=int, default=100)
     parser.add_argument("--decay", type=float, default=0.1)
     parser.add_argument("--balance", type=float, default=0.01)
-    parser.add_argument("--tokens", type=int, default=32768)
-    parser.add_argument("--micro", type=int, default=2)
-    parser.add_argument("--workers", type=int, default=13)
-    parser.add_argument("--round-from", type=float, default=0.5)
+    parser.add_argument("--rows", type=int, default=48)
+    parser.add_argument("--length", type=int, default=1024)
+    parser.add_argument("--workers", type=int, default=14)
+    parser.add_argument("--round-from", type=float, default=0.4)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--mix", type=json.loads, help='shares of the kinds of conversation, e.g. {"tools": 30}')
+    parser.add_argument("--compile", type=int, default=1)
     parser.add_argument("--steps", type=int, default=0)
-    parser.add_argument("--log", type=int, default=100)
+    parser.add_argument("--log", type=int, default=50)
     args = parser.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.manual_seed(args.seed)
     torch.backends.cuda.matmul.allow_tf32 = True
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    compiled = bool(args.compile) and device == "cuda"
+    data = Packed(args.facts, f"{args.tokenizer}/tokenizer.json", args.rows, args.length, args.seed, args.mix)
+    loader = iter(DataLoader(data, batch_size=None, num_workers=args.workers, prefetch_factor=8 if args.workers else None, pin_memory=device == "cuda"))
+    first = next(loader)  # the workers start while the model compiles
     model = build_model(args.resume, device)
     print(f"{sum(p.numel() for p in model.model.language_model.parameters()):,} text parameters, "
           f"{sum(p.numel() for p in model.model.visual.parameters()):,} vision parameters", flush=True)
-    train(model, args, device)
+    kind, peak = args.optimizer, args.peak
+    one_step(fast_model.PackedModel(model, compiled), first, device, 0.0)
+    model.zero_grad(set_to_none=True)
+    print(f"ready after {time.time() - BEGIN:.0f} s", flush=True)
+    if args.try_optimizers:
+        results = {}
+        for name, rate in (("muon", args.peak), ("adamw", 1.5e-3)):
+            trial = build_model(None, device)
+            results[name] = (train(trial, fast_model.PackedModel(trial, compiled), loader, args, device, name, rate, args.try_optimizers, 2.0), rate)
+        kind = min(results, key=lambda name: results[name][0])
+        peak = results[kind][1]
+    train(model, fast_model.PackedModel(model, compiled), loader, args, device, kind, peak, args.seconds - (time.time() - BEGIN), args.round_from)
     model_files.write_side_files(args.out, args.tokenizer, model_files.config_dict())
     model_files.save_bf16(model, args.out)
 

@@ -112,11 +112,17 @@ def syllables(rng, count):
 class Unknowns:
     def __init__(self, facts, rels):
         self.facts = facts
+        self.held_names = {n.replace("-", " ").lower() for n in HELD_COUNTRIES + HELD_ELEMENTS + HELD_CITIES}
         self.rels = [r for r in rels if r.subject_kind not in ("thing",)]
         self.names = {"country": {c["name"].lower() for c in facts["countries"]},
                       "element": {e["name"] for e in facts["elements"]},
                       "word": set(facts["definitions"]), "state": {x.lower() for r in rels if r.name == "state_capital" for x, _ in r.pairs},
                       "city": {x.lower() for r in rels if r.name in ("capital_of", "capital_of_state") for x, _ in r.pairs}}
+
+        taught = {w for r in rels for text in r.phrases + r.questions for w in text.lower().split()}
+        self.odd_words = [w for w in facts["common_words"] if w not in taught and w[:-1] not in taught and w + "s" not in taught]
+        self.listed = {kind: sorted(names) for kind, names in self.names.items()}
+        self.spelling = {c["name"].lower(): c["name"] for c in facts["countries"]}
 
     def subject(self, rng, kind, held):
         while True:
@@ -126,12 +132,11 @@ class Unknowns:
                 name = rng.choice(pools[kind]).replace("-", " ") if kind in pools else invented(rng, kind, self.facts)
             elif rng.random() < 0.12:  # a known name of another kind: the capital of oxygen, the symbol of France
                 other = {"country": "element", "element": "country", "city": "word", "state": "element", "word": "city"}.get(kind)
-                name = rng.choice(sorted(self.names[other])).capitalize() if other else invented(rng, kind, self.facts)
+                name = rng.choice(self.listed[other]).capitalize() if other else invented(rng, kind, self.facts)
             else:
                 name = invented(rng, kind, self.facts)
-            held_names = {n.replace("-", " ").lower() for n in HELD_COUNTRIES + HELD_ELEMENTS + HELD_CITIES}
             clash = any(name.lower() in names for k, names in self.names.items() if k == kind or (k in ("country", "state") and kind in ("country", "state")))
-            if not clash and (held or name.lower() not in held_names):
+            if not clash and (held or name.lower() not in self.held_names):
                 return name
 
     def fill(self, rng, text):
@@ -144,31 +149,36 @@ class Unknowns:
                    "person": rng.choice(NAMES + HELD_NAMES) + " " + syllables(rng, 2).capitalize()}
         return relations.capitalise(text.format(**values))
 
-    def sample(self, rng, held=False):
+    def sample(self, rng, held=False, noise=None):
         """(class, question, answer, thought)"""
         pick = rng.random()
-        if pick < 0.5:
+        if pick < 0.47:
             rel = rng.choice(self.rels)
             kind = rel.subject_kind
             x = self.subject(rng, kind, held)
-            question = relations.phrase_question(rng, rel, x, held)
+            question = relations.phrase_question(rng, rel, x, held, noise)
             names = {"country": "a country called", "element": "an element called", "city": "a capital called", "state": "a state called",
                      "word": "the word", "symbol": "an element with the symbol", "atomic number": "an element with the atomic number"}
             reason = f"{names[kind]} {x}"
             return "invented", question, f"I don't know {reason}.", f"I have not learnt about {reason}."
         if pick < 0.62:
             kind = rng.choice(["country", "country", "element", "city"])
-            x = self.subject(rng, kind, held) if rng.random() < 0.2 else rng.choice(sorted(self.names[kind]))
+            x = self.subject(rng, kind, held) if rng.random() < 0.2 else rng.choice(self.listed[kind])
             x = relations.capitalise(x) if kind == "city" else x
             if kind == "country":
-                x = next((c["name"] for c in self.facts["countries"] if c["name"].lower() == x), x)
-            attribute = rng.choice((HELD_ATTRIBUTES if held else ATTRIBUTES)[kind].split("|")) + " of " + x
+                x = self.spelling.get(x, x)
+            attribute = rng.choice((HELD_ATTRIBUTES if held else ATTRIBUTES)[kind].split("|"))
+            if not held and rng.random() < 0.5:  # any word will do: the number of tables of France
+                word, other = rng.sample(self.odd_words, 2)
+                attribute = rng.choice([f"the {word}", f"the {other} {word}", f"the number of {word}s", f"the most {other} {word}", f"the first {word}", f"the best {word}", f"the {word} rate"])
+            attribute += " of " + x
             carrier = rng.choice(relations.HELD_CARRIERS if held else relations.CARRIERS)
-            question = relations.capitalise(carrier.format(np=attribute, Np=relations.capitalise(attribute)))
+            carrier = noise.disturb(rng, carrier) if noise else carrier
+            question = relations.capitalise(carrier.replace("{np}", attribute).replace("{Np}", relations.capitalise(attribute)))
             return "untaught", question, f"I don't know {attribute}.", f"I have not learnt {attribute}."
         groups = [("private", PRIVATE, HELD_PRIVATE, "I don't know. You have not told me.", "The user has not told me this."),
                   ("future", FUTURE, HELD_FUTURE, "I don't know. I cannot see the present or the future.", "I cannot see the present or the future."),
                   ("trivia", TRIVIA, HELD_TRIVIA, "I don't know. I have not learnt that.", "I have not learnt this.")]
         name, texts, held_texts, answer, thought = groups[0 if pick < 0.74 else 1 if pick < 0.84 else 2]
         text = rng.choice([t for line in (held_texts if held else texts).split("\n") for t in line.split("|")])
-        return name, self.fill(rng, text), answer, thought
+        return name, self.fill(rng, noise.disturb(rng, text, 0.5) if noise and not held else text), answer, thought
