@@ -65,7 +65,7 @@ class ShownAnswer : public ResultCollector {
   public:
     explicit ShownAnswer(bool terminal) : terminal_(terminal) {}
 
-    void delta(Delta delta, const Usage& usage) override {
+    void delta(Delta delta, const Usage& so_far) override {
         if (!delta.parsed.reasoning.empty() && terminal_)
             output::write_now("\033[2m" + delta.parsed.reasoning + "\033[0m");
         if (!delta.parsed.content.empty()) {
@@ -73,7 +73,7 @@ class ShownAnswer : public ResultCollector {
             output::write_now(delta.parsed.content);
             answered_ = true;
         }
-        ResultCollector::delta(std::move(delta), usage);
+        ResultCollector::delta(std::move(delta), so_far);
     }
 
   private:

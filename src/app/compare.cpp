@@ -75,7 +75,8 @@ class FileSide : public Side {
         if (tokens(line.id + ".token_ids") != line.token_ids)
             fail(ErrorKind::invalid_input, "line {}: {} holds the logits of other tokens", line.id,
                  file_->path().string());
-        const Tensor values = file_->tensor(entry(line.id + ".logits"));
+        const HostTensor held = file_->tensor(entry(line.id + ".logits"));
+        const Tensor& values = held.view;
         if (values.size(1) != vocabulary_)
             fail(ErrorKind::invalid_input, "{}: vocabularies of several sizes", file_->path().string());
         return {values.data<float>(), values.data<float>() + values.elements()};
@@ -88,7 +89,8 @@ class FileSide : public Side {
         return *found->second;
     }
     std::vector<int32_t> tokens(const std::string& name) const {
-        const Tensor ids = file_->tensor(entry(name));
+        const HostTensor held = file_->tensor(entry(name));
+        const Tensor& ids = held.view;
         return {ids.data<int32_t>(), ids.data<int32_t>() + ids.elements()};
     }
 

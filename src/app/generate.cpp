@@ -28,14 +28,14 @@ constexpr int32_t queue_room = 1 << 16;
 /// Prints the answer as it comes, and collects it.
 class StreamedAnswer : public ResultCollector {
   public:
-    void delta(Delta delta, const Usage& usage) override {
+    void delta(Delta delta, const Usage& so_far) override {
         if (!delta.parsed.content.empty()) {
             output::write_now(delta.parsed.content);
             ends_line_ = delta.parsed.content.back() == '\n';
         } else if (!delta.parsed.reasoning.empty() && shows_reasoning_) {
             std::fprintf(stderr, "\033[2m%s\033[0m", delta.parsed.reasoning.c_str());
         }
-        ResultCollector::delta(std::move(delta), usage);
+        ResultCollector::delta(std::move(delta), so_far);
     }
     bool ends_line() const { return ends_line_; }
 
