@@ -1,5 +1,7 @@
 #include "model/expert_source.h"
 
+#include <algorithm>
+
 namespace sheaf {
 
 ExpertSource::ExpertSource(WeightSource& source, std::string module, int64_t count, int64_t hidden,

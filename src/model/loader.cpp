@@ -67,7 +67,8 @@ class LoadingVisitor final : public WeightVisitor {
             const bool expected =
                 model_.config.text.attention_bias && module.find(".self_attn.") != module.npos;
             if (weight.bias.defined() && !expected)
-                fail(ErrorKind::corrupt_file, "{} has a bias that config.json does not call for", module);
+                fail(ErrorKind::corrupt_file,
+                     "{}.bias is not zero, and config.json does not call for a bias there", module);
             slot = machine_.prepare(weight);
         });
         advance(slot->bytes());
@@ -166,14 +167,17 @@ int64_t layer_of(std::string_view name) {
     return layer;
 }
 
-/// Tensors a text model may leave alone: vision, multi-token prediction, constants of old files.
-void skip_known(WeightSource& source, const ModelConfig& config, int64_t layers) {
+/// Tensors a text model may leave alone: vision, multi-token prediction, constants of old files,
+/// and the layers from `first_skipped` up to `all_layers` that the caller does not want.
+void skip_known(WeightSource& source, const ModelConfig& config, int64_t first_skipped, int64_t all_layers) {
     bool vision = false, mtp = false;
     for (const std::string& name : source.unused()) {
         const bool is_vision = name.starts_with("model.visual."), is_mtp = name.starts_with("mtp.");
         const bool constant = name.ends_with(".inv_freq");
         const bool tied_head = config.tie_word_embeddings && name.starts_with("lm_head.");
-        if (!is_vision && !is_mtp && !constant && !tied_head && layer_of(name) < layers) continue;
+        const int64_t layer = layer_of(name);
+        const bool unwanted = layer >= first_skipped && layer < all_layers;
+        if (!is_vision && !is_mtp && !constant && !tied_head && !unwanted) continue;
         vision |= is_vision;
         mtp |= is_mtp;
         source.skip(name);
@@ -224,6 +228,7 @@ std::unique_ptr<Checkpoint> open_checkpoint(const std::filesystem::path& folder)
 
 std::shared_ptr<Model> load_model(WeightSource& source, ModelConfig config, Machine& machine,
                                   const LoadOptions& options) {
+    const int64_t all_layers = config.text.num_hidden_layers;
     if (options.layers > 0 && options.layers < config.text.num_hidden_layers) {
         config.text.num_hidden_layers = options.layers;
         config.text.layer_types.resize(static_cast<size_t>(options.layers));
@@ -234,7 +239,7 @@ std::shared_ptr<Model> load_model(WeightSource& source, ModelConfig config, Mach
 
     MissingVisitor missing(source, model->config.quantization);
     model->text.for_each_weight(model->config, missing);
-    skip_known(source, model->config, model->config.text.num_hidden_layers);
+    skip_known(source, model->config, model->config.text.num_hidden_layers, all_layers);
     if (!missing.names.empty())
         fail(ErrorKind::corrupt_file, "{} tensors that config.json calls for are missing: {}{}",
              missing.names.size(), shortened(missing.names),
