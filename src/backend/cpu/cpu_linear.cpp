@@ -28,6 +28,7 @@ Tensor CpuOps::linear(const Tensor& x, const Linear& weight) {
     const Tensor result = make(DType::f32, Shape{rows, w.out});
     if (rows == 0) return result;
 
+    const int64_t height = kernels_.row_block;
     ReadyRows ready;
     if (rows == 1 && usable_directly(w)) {
         ready.blocks = x.data<float>();
@@ -36,14 +37,13 @@ Tensor CpuOps::linear(const Tensor& x, const Linear& weight) {
         ready.sums = make(DType::f32, Shape{ReadyRows::sum_floats(w, rows)}).data<float>();
         std::vector<const float*> sources(static_cast<size_t>(rows));
         for (int64_t r = 0; r < rows; ++r) sources[static_cast<size_t>(r)] = x.row<float>(r);
-        const int64_t height = block_height(kernels_, rows);
         pool_.parallel_for(ceil_div(rows, height), [&](int64_t block) {
             make_ready(kernels_, w, sources.data(), block * height, std::min(height, rows - block * height),
                        ready);
         });
     }
 
-    const int64_t height = block_height(kernels_, rows), step = tile_step(kernels_, rows);
+    const int64_t step = kernels_.tile_batch;
     const int64_t strip = std::max(height, rows_per_task / height * height);  // rows of a task
     const int64_t strips = ceil_div(rows, strip);
     const int64_t wanted = ceil_div(tasks_per_thread * pool_.thread_count(), strips);
@@ -55,7 +55,7 @@ Tensor CpuOps::linear(const Tensor& x, const Linear& weight) {
         float* y = Scratch::floats(Scratch::outputs, count * step * lanes);
         for (int64_t tile = task % ranges * tiles; tile < end; tile += step) {
             const int64_t width = std::min(step, end - tile);
-            multiply_tiles(kernels_, w, ready, rows, row, count, tile, width, y);
+            multiply_tiles(kernels_, w, ready, row, count, tile, width, y);
             const int64_t columns = std::min(width * lanes, w.out - tile * lanes);
             for (int64_t r = 0; r < count; ++r)
                 std::memcpy(result.row<float>(row + r) + tile * lanes, y + r * width * lanes,

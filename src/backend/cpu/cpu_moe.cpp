@@ -77,13 +77,13 @@ class Mixture {
         const ReadyRows gate_rows = ready_input(expert.gate, group, Scratch::gate);
         const bool same = interchangeable(expert.gate, expert.up);
         const ReadyRows up_rows = same ? gate_rows : ready_input(expert.up, group, Scratch::up);
-        const int64_t step = tile_step(kernels_, group.count), size = group.count * step * lanes;
+        const int64_t step = kernels_.tile_batch, size = group.count * step * lanes;
         float* gate = Scratch::floats(Scratch::outputs, 2 * size);
         float* up = gate + size;
         for (int64_t tile = begin; tile < end; tile += step) {
             const int64_t count = std::min(step, end - tile);
-            multiply_tiles(kernels_, expert.gate, gate_rows, group.count, 0, group.count, tile, count, gate);
-            multiply_tiles(kernels_, expert.up, up_rows, group.count, 0, group.count, tile, count, up);
+            multiply_tiles(kernels_, expert.gate, gate_rows, 0, group.count, tile, count, gate);
+            multiply_tiles(kernels_, expert.up, up_rows, 0, group.count, tile, count, up);
             kernels_.swiglu(gate, up, gate, group.count * count * lanes);
             store_hidden(group, expert.down, gate, tile * lanes, count * lanes);
         }
@@ -120,7 +120,7 @@ class Mixture {
         const int64_t numbers = ReadyRows::block_floats(w, group.count);
         float* memory = Scratch::floats(slot, numbers + ReadyRows::sum_floats(w, group.count));
         const ReadyRows ready{memory, memory + numbers};
-        const int64_t height = block_height(kernels_, group.count);
+        const int64_t height = kernels_.row_block;
         for (int64_t row = 0; row < group.count; row += height)
             make_ready(kernels_, w, rows.data(), row, std::min(height, group.count - row), ready);
         return ready;
@@ -129,7 +129,7 @@ class Mixture {
     /// values [rows][width], columns [first, first + width) of the intermediate dimension, into row blocks.
     void store_hidden(const ExpertRows& group, const PackedMatrix& w, const float* values, int64_t first,
                       int64_t width) const {
-        const int64_t height = block_height(kernels_, group.count);
+        const int64_t height = kernels_.row_block;
         const int64_t columns = std::min(width, w.padded_in - first);
         for (int64_t row = 0; row < group.count; row += height) {
             const int64_t rows = std::min(height, group.count - row);
@@ -141,7 +141,7 @@ class Mixture {
 
     /// Group sums of an expert's hidden rows, for a down projection with zero points.
     void sum_hidden(const ExpertRows& group, const PackedMatrix& w, float* sums) const {
-        const int64_t height = block_height(kernels_, group.count);
+        const int64_t height = kernels_.row_block;
         float* line = Scratch::floats(Scratch::rows, w.padded_in);
         for (int64_t row = 0; row < group.count; ++row) {
             const int64_t first = row / height * height, rows = std::min(height, group.count - first);
@@ -158,11 +158,11 @@ class Mixture {
             ready.sums = Scratch::floats(Scratch::sums, ReadyRows::sum_floats(w, group.count));
             sum_hidden(group, w, ready.sums);
         }
-        const int64_t step = tile_step(kernels_, group.count), stride = (end - begin) * lanes;
+        const int64_t step = kernels_.tile_batch, stride = (end - begin) * lanes;
         float* y = Scratch::floats(Scratch::outputs, group.count * step * lanes);
         for (int64_t tile = begin; tile < end; tile += step) {
             const int64_t width = std::min(step, end - tile) * lanes;
-            multiply_tiles(kernels_, w, ready, group.count, 0, group.count, tile, width / lanes, y);
+            multiply_tiles(kernels_, w, ready, 0, group.count, tile, width / lanes, y);
             for (int64_t r = 0; r < group.count; ++r)
                 std::memcpy(outputs + (group.begin + r) * stride + (tile - begin) * lanes, y + r * width,
                             static_cast<size_t>(width) * sizeof(float));
@@ -206,7 +206,7 @@ Tensor CpuOps::moe(const Tensor& x, const Routing& routing, const Experts& handl
                             std::min(inner, begin + inner_task));
     });
     const int64_t outer = ceil_div(experts.hidden, lanes);
-    const int64_t outer_task = std::min(step, tiles_per_task(outer, wanted, kernels_.panel_tiles));
+    const int64_t outer_task = std::min(step, tiles_per_task(outer, wanted, 2));
     pool_.parallel_for(ceil_div(outer, outer_task), [&](int64_t task) {
         mixture.down(task * outer_task, std::min(outer, (task + 1) * outer_task), result);
     });

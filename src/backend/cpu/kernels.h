@@ -80,17 +80,10 @@ struct Kernels {
                        float* y);
 
     // --- linear
-    int64_t row_block;    // rows of a block of PackedRows
-    int64_t tile_batch;   // tiles that one call of `multiply_one` handles best
-    int64_t panel_tiles;  // tiles that one call of `multiply_many` handles
-    /// One row x (padded_in) by tiles [tile, tile + count): y [count * 16], without bias. sums: the row's
-    /// group sums or null.
-    void (*multiply_one)(const PackedMatrix& w, const float* x, const float* sums, int64_t tile,
-                         int64_t count, float* y);
-    /// All rows by tiles [tile, tile + count), count <= panel_tiles: y [rows][count * 16], without bias.
-    /// panel: scratch of group * count * 16 floats.
-    void (*multiply_many)(const PackedMatrix& w, const PackedRows& x, int64_t tile, int64_t count,
-                          float* panel, float* y);
+    int64_t row_block;   // rows of a block of PackedRows
+    int64_t tile_batch;  // tiles that one row takes together
+    /// All rows by tiles [tile, tile + count): y [rows][count * 16], without bias.
+    void (*multiply)(const PackedMatrix& w, const PackedRows& x, int64_t tile, int64_t count, float* y);
     void (*group_sums)(const float* x, int64_t n, int64_t group, float* sums);
     /// Writes rows (rows <= row_block) given by pointers as one block of PackedRows.
     void (*pack_block)(const float* const* rows, int64_t count, int64_t in, int64_t padded_in, float* block);

@@ -34,19 +34,12 @@ void make_ready(const Kernels& kernels, const PackedMatrix& w, const float* cons
     kernels.pack_block(sources, height, w.in, w.padded_in, ready.blocks + begin * w.padded_in);
 }
 
-void multiply_tiles(const Kernels& kernels, const PackedMatrix& w, const ReadyRows& ready, int64_t all_rows,
-                    int64_t row, int64_t rows, int64_t tile, int64_t count, float* y) {
+void multiply_tiles(const Kernels& kernels, const PackedMatrix& w, const ReadyRows& ready, int64_t row,
+                    int64_t rows, int64_t tile, int64_t count, float* y) {
     const int64_t width = count * PackedMatrix::tile_outputs;
-    const float* blocks = ready.blocks + row * w.padded_in;
     const float* sums = w.has_zeros ? ready.sums + row * w.groups() : nullptr;
-    if (all_rows <= few_rows) {
-        for (int64_t r = 0; r < rows; ++r)
-            kernels.multiply_one(w, blocks + r * w.padded_in, sums ? sums + r * w.groups() : nullptr, tile,
-                                 count, y + r * width);
-    } else {
-        float* panel = Scratch::floats(Scratch::panel, w.group * width);
-        kernels.multiply_many(w, PackedRows{blocks, rows, w.padded_in, sums}, tile, count, panel, y);
-    }
+    kernels.multiply(w, PackedRows{ready.blocks + row * w.padded_in, rows, w.padded_in, sums}, tile, count,
+                     y);
     if (!w.bias) return;
     const float* bias = w.bias + tile * PackedMatrix::tile_outputs;
     for (int64_t r = 0; r < rows; ++r)

@@ -147,7 +147,7 @@ void pack_tile(const Int4Weight& weight, const Tile& tile) {
         const int32_t* source = weight.codes.view.row<int32_t>(r);
         for (int64_t lane = 0; lane < lanes; ++lane) {
             const int64_t n = tile.output[lane];
-            words[r * lanes + lane] = n < 0 ? 0 : static_cast<uint32_t>(source[n]) ^ 0x88888888u;
+            words[r * lanes + lane] = n < 0 ? 0x88888888u : static_cast<uint32_t>(source[n]);
         }
     }
     const size_t size = static_cast<size_t>(scale_bytes(tile.plan.scale));

@@ -3,7 +3,7 @@
 //   f32    [in][16] float
 //   bf16   [in / 2][16] words: even input in the low half
 //   fp8    [in / 4][16] words of four E4M3 bytes, low first
-//   int4   [in / 8][16] words of eight codes in two's complement (code - 8), low first
+//   int4   [in / 8][16] words of eight codes, low first, each standing for code - 8
 // and after the numbers the scales [groups][16] and the zero points [groups][16] as bytes, where there are
 // any.
 //
@@ -40,8 +40,8 @@ struct PackedMatrix {
     int64_t groups() const { return (padded_in + group - 1) / group; }
 };
 
-/// Rows of activations as the many-row kernel reads them: blocks of `Kernels::row_block` rows, each
-/// [padded_in][rows of the block], the last block narrower.
+/// Rows of activations as the kernels read them: blocks of `Kernels::row_block` rows, each [padded_in][rows
+/// of the block], the last block narrower.
 struct PackedRows {
     const float* data = nullptr;
     int64_t rows = 0;

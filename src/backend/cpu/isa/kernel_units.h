@@ -7,13 +7,15 @@
 
 namespace sheaf::cpu::SHEAF_ISA {
 
+// tiles_at_once[R - 1]: tiles that R rows take together, so that all sums stay in registers.
 #if defined(__AVX512F__)  // 32 registers of 16 floats
-constexpr int one_row_tiles = 8, many_rows = 8, many_tiles = 2;
+constexpr int tiles_at_once[] = {8, 4, 4, 4, 4, 3, 2, 2}, block_rows = 8;
 #elif defined(__AVX2__)  // 16 of 8
-constexpr int one_row_tiles = 4, many_rows = 6, many_tiles = 1;
+constexpr int tiles_at_once[] = {4, 2, 1, 1, 1, 1}, block_rows = 6;
 #else                    // 16 of 4
-constexpr int one_row_tiles = 2, many_rows = 2, many_tiles = 1;
+constexpr int tiles_at_once[] = {2, 1, 1}, block_rows = 3;
 #endif
+constexpr int one_row_tiles = tiles_at_once[0];
 
 void bf16_to_f32(const uint16_t* x, float* y, int64_t n);
 void f16_to_f32(const uint16_t* x, float* y, int64_t n);
@@ -35,10 +37,7 @@ void rotate(const float* x, const float* cosine, const float* sine, int64_t freq
 void matmul_row(const float* row, const float* matrix, int64_t stride, int64_t inner, int64_t columns,
                 float* y);
 
-void multiply_one(const PackedMatrix& w, const float* x, const float* sums, int64_t tile, int64_t count,
-                  float* y);
-void multiply_many(const PackedMatrix& w, const PackedRows& x, int64_t tile, int64_t count, float* panel,
-                   float* y);
+void multiply(const PackedMatrix& w, const PackedRows& x, int64_t tile, int64_t count, float* y);
 void group_sums(const float* x, int64_t n, int64_t group, float* sums);
 void pack_block(const float* const* rows, int64_t count, int64_t in, int64_t padded_in, float* block);
 

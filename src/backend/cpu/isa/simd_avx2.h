@@ -87,6 +87,9 @@ SHEAF_SIMD i32x16 sub(i32x16 x, i32x16 y) {
 SHEAF_SIMD i32x16 bit_and(i32x16 x, i32x16 y) {
     return {_mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b)};
 }
+SHEAF_SIMD i32x16 bit_xor(i32x16 x, i32x16 y) {
+    return {_mm256_xor_si256(x.a, y.a), _mm256_xor_si256(x.b, y.b)};
+}
 template <int N>
 SHEAF_SIMD i32x16 shift_left(i32x16 x) {
     return {_mm256_slli_epi32(x.a, N), _mm256_slli_epi32(x.b, N)};
@@ -171,10 +174,12 @@ SHEAF_SIMD float max_lanes(f32x16 x) {
     return _mm_cvtss_f32(_mm_max_ss(c, _mm_shuffle_ps(c, c, 1)));
 }
 
-/// Code j of eight 4-bit two's complement codes, low first, as a float.
+/// Eight 4-bit codes, low first, each standing for code - 8: get<0> ... get<7> in this order; the word is
+/// used up. With its top bit flipped a code is code - 8 in two's complement.
 struct Int4Decoder {
     template <int J>
-    SHEAF_SIMD f32x16 get(i32x16 word) const {
+    SHEAF_SIMD f32x16 get(i32x16& word) const {
+        if constexpr (J == 0) word = bit_xor(word, set1(static_cast<int32_t>(0x88888888u)));
         return to_float(shift_right_signed<28>(shift_left<28 - 4 * J>(word)));
     }
 };

@@ -153,12 +153,15 @@ SHEAF_SIMD float max_lanes(f32x16 x) {
     return _mm512_reduce_max_ps(x.v);
 }
 
-/// Code j of eight 4-bit two's complement codes, low first, as a float.
+/// Eight 4-bit codes, low first, each standing for code - 8: get<0> ... get<7> in this order; the word is
+/// used up.
 struct Int4Decoder {
-    __m512 table = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1);
+    __m512 table = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
     template <int J>
-    SHEAF_SIMD f32x16 get(i32x16 word) const {
-        return {_mm512_permutexvar_ps(_mm512_srli_epi32(word.v, 4 * J), table)};  // reads the low 4 bits only
+    SHEAF_SIMD f32x16 get(i32x16& word) const {
+        const f32x16 value{_mm512_permutexvar_ps(word.v, table)};  // reads the low 4 bits only
+        if constexpr (J < 7) word.v = _mm512_srli_epi32(word.v, 4);
+        return value;
     }
 };
 

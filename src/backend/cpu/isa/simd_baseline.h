@@ -96,6 +96,9 @@ SHEAF_SIMD i32x16 sub(i32x16 a, i32x16 b) {
 SHEAF_SIMD i32x16 bit_and(i32x16 a, i32x16 b) {
     SHEAF_EACH(i32x16, a.v[i] & b.v[i]);
 }
+SHEAF_SIMD i32x16 bit_xor(i32x16 a, i32x16 b) {
+    SHEAF_EACH(i32x16, a.v[i] ^ b.v[i]);
+}
 template <int N>
 SHEAF_SIMD i32x16 shift_left(i32x16 a) {
     SHEAF_EACH(i32x16, (i32x4)((u32x4)a.v[i] << N));
@@ -190,10 +193,12 @@ SHEAF_SIMD float max_lanes(f32x16 x) {
     return best;
 }
 
-/// Code j of eight 4-bit two's complement codes, low first, as a float.
+/// Eight 4-bit codes, low first, each standing for code - 8: get<0> ... get<7> in this order; the word is
+/// used up. With its top bit flipped a code is code - 8 in two's complement.
 struct Int4Decoder {
     template <int J>
-    SHEAF_SIMD f32x16 get(i32x16 word) const {
+    SHEAF_SIMD f32x16 get(i32x16& word) const {
+        if constexpr (J == 0) word = bit_xor(word, set1(static_cast<int32_t>(0x88888888u)));
         return to_float(shift_right_signed<28>(shift_left<28 - 4 * J>(word)));
     }
 };

@@ -6,12 +6,13 @@
 
 namespace sheaf::cpu::SHEAF_ISA {
 
-// Each decoder: `per_word` inputs in a 64-byte row of words, get<J> gives input J of the row for 16 outputs.
+// Each decoder: `per_word` inputs in a 64-byte row of words; get<0>, get<1>, ... give them for 16 outputs,
+// once each and in this order, for they may use up the word.
 
 struct F32Decoder {
     static constexpr int per_word = 1;
     template <int J>
-    SHEAF_SIMD f32x16 get(i32x16 word) const {
+    SHEAF_SIMD f32x16 get(i32x16& word) const {
         return as_float(word);
     }
 };
@@ -19,7 +20,7 @@ struct F32Decoder {
 struct Bf16Decoder {
     static constexpr int per_word = 2;
     template <int J>
-    SHEAF_SIMD f32x16 get(i32x16 word) const {
+    SHEAF_SIMD f32x16 get(i32x16& word) const {
         if constexpr (J == 0) return as_float(shift_left<16>(word));
         return as_float(bit_and(word, set1(static_cast<int32_t>(0xffff0000))));
     }
@@ -30,7 +31,7 @@ struct Bf16Decoder {
 struct Fp8Decoder {
     static constexpr int per_word = 4;
     template <int J>
-    SHEAF_SIMD f32x16 get(i32x16 word) const {
+    SHEAF_SIMD f32x16 get(i32x16& word) const {
         const i32x16 byte = shift_right<8 * J>(word);
         const i32x16 sign = shift_left<8>(bit_and(byte, set1(0x80)));
         const i32x16 magnitude = shift_left<7>(bit_and(byte, set1(0x7f)));
