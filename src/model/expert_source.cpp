@@ -32,12 +32,16 @@ std::vector<std::string> ExpertSource::missing(int64_t e) const {
         return names;
     }
     auto have = [&](const std::string& module) { return find_weight_format(source_, module) != nullptr; };
+    // A missing part is named as the neighbour spells it.
+    const int64_t neighbour = e > 0 ? e - 1 : std::min<int64_t>(1, count_ - 1);
+    const bool fused = have(fused_part(neighbour, "gate_up_proj"));
     if (!have(fused_part(e, "gate_up_proj")) && !have(part(e, "gate_up_proj"))) {
+        if (fused) names.push_back(fused_part(e, "gate_up_proj"));
         for (const char* name : {"gate_proj", "up_proj"})
-            if (!have(part(e, name))) names.push_back(part(e, name));
+            if (!fused && !have(part(e, name))) names.push_back(part(e, name));
     }
     if (!have(part(e, "down_proj")) && !have(fused_part(e, "down_proj")))
-        names.push_back(part(e, "down_proj"));
+        names.push_back(fused ? fused_part(e, "down_proj") : part(e, "down_proj"));
     return names;
 }
 
