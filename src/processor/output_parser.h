@@ -32,6 +32,11 @@ struct OutputDelta {
     bool empty() const { return reasoning.empty() && content.empty() && tool_calls.empty(); }
 };
 
+/// How a text ended: by itself (end of turn, stop string), or cut off by a limit.
+enum class OutputEnd : std::uint8_t { stopped, cut };
+
+class OutputMachine;
+
 class OutputParser {
   public:
     /// `tools`: the request's tools (array in OpenAI's form, or null); their schemas type the arguments.
@@ -46,11 +51,12 @@ class OutputParser {
     /// The next text, cut anywhere (even inside a character).
     OutputDelta push(std::string_view text);
 
-    /// The end of the text: releases what was held. A call cut off by the end keeps its arguments as far as
-    /// they are known, not closed. After it only the questions below may be asked.
-    OutputDelta finish();
+    /// The end of the text: releases what was held. A call that is open then is closed if the text stopped by
+    /// itself between two parameters; otherwise its arguments stay as far as they are known, unclosed. After
+    /// it only the questions below may be asked.
+    OutputDelta finish(OutputEnd end = OutputEnd::cut);
 
-    /// After finish(): the last call never reached its end.
+    /// After finish(): the arguments of the last call are unclosed.
     bool truncated_call() const;
     /// Values that did not fit the type that the schema asked for and were kept as strings.
     int untyped_values() const;
@@ -58,8 +64,7 @@ class OutputParser {
     int tool_calls() const;
 
   private:
-    class Machine;
-    std::unique_ptr<Machine> machine_;
+    std::unique_ptr<OutputMachine> machine_;
 };
 
 struct ToolCall {
@@ -75,7 +80,7 @@ struct ParsedOutput {
 };
 
 /// The whole text at once: the joined deltas of OutputParser.
-ParsedOutput parse_output(std::string_view text, const nlohmann::ordered_json& tools,
-                          bool starts_in_reasoning, bool parse_tools, std::string call_id_prefix = {});
+ParsedOutput parse_output(std::string_view text, const nlohmann::ordered_json& tools, bool starts_in_reasoning,
+                          bool parse_tools, OutputEnd end = OutputEnd::cut, std::string call_id_prefix = {});
 
 }  // namespace sheaf
