@@ -26,7 +26,6 @@ packages=(
     "libutf8proc-dev|Unicode tables"
     "libssl-dev|digests of keys"
     "prometheus-cpp-dev|/metrics"
-    "libcli11-dev|looked up by the build"
 )
 test_packages=(
     "python3-venv|a place for the test suite's Python packages"
