@@ -303,7 +303,7 @@ FAULTS = {
     "missing_head": ([("lm_head",)], with_tensors(remove("lm_head"))),
     "missing_scales": ([(f"{Q_PROJ}.scales",)], with_tensors(remove(f"{Q_PROJ}.scales"))),
     "missing_zeros": ([(f"{Q_PROJ}.qzeros",)], with_tensors(remove(f"{Q_PROJ}.qzeros"))),
-    "missing_expert": ([("experts.gate_up_proj.3",)], with_tensors(remove(f"{LAYER}0.mlp.experts.gate_up_proj.3."))),
+    "missing_expert": ([("experts.gate_up_proj.3", "experts.3.gate_proj")], with_tensors(remove(f"{LAYER}0.mlp.experts.gate_up_proj.3."))),
     "missing_layer": ([(f"{LAYER}1.",)], with_tensors(remove(f"{LAYER}1."))),
     "extra_layer": ([(f"{LAYER}2.",)], with_tensors(reshape(f"{LAYER}2.input_layernorm.weight", "BF16", [256]))),
     "extra_expert": ([("experts.down_proj.5",)], with_tensors(
@@ -322,7 +322,7 @@ FAULTS = {
         reshape(f"{LAYER}0.mlp.gate.weight", "BF16", [6, 256]))),
     "infinite_scale": ([(f"{Q_PROJ}.scales",)], with_tensors(infinite_scale)),
     "g_idx_out_of_range": ([(f"{Q_PROJ}.g_idx",)], with_tensors(bad_g_idx)),
-    "bias_not_zero": ([(f"{Q_PROJ}.bias",)], with_tensors(nonzero_bias)),
+    "bias_not_zero": ([(Q_PROJ,), ("bias",)], with_tensors(nonzero_bias)),
     # the configuration
     "no_config": ([("config.json",)], raw_config(None)),
     "config_empty": ([("config.json",)], raw_config("")),
