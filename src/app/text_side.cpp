@@ -35,6 +35,13 @@ std::shared_ptr<const ChatTemplate> load_template(const fs::path& folder, const 
     }
 }
 
+Tokenizer load_tokenizer(const fs::path& folder) {
+    if (fs::exists(folder / "tokenizer.json")) return Tokenizer::load(folder);
+    log::warn("{}: no tokenizer.json; only token_ids can be given, and there is no text in the answers",
+              folder.string());
+    return Tokenizer::none();
+}
+
 GenerationDefaults read_defaults(const fs::path& folder, const Options& options) {
     Json config = Json::object();
     const fs::path file = folder / "generation_config.json";
@@ -69,7 +76,7 @@ std::shared_ptr<ServedModel> load_text_side(const Options& options) {
     if (options.has("served-model-name") && options.given("served-model-name"))
         model->names = options.texts("served-model-name");
     model->accept_any_name = options.has("accept-any-model") && options.flag("accept-any-model");
-    model->tokenizer = std::make_shared<Tokenizer>(Tokenizer::load(folder));
+    model->tokenizer = std::make_shared<Tokenizer>(load_tokenizer(folder));
     model->chat_template = load_template(folder, options);
     model->defaults = read_defaults(folder, options);
     if (options.has("max-logprobs"))

@@ -119,11 +119,19 @@ Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
     }
 }
 
+Tokenizer Tokenizer::none() {
+    TokenizerFile file;
+    file.pretokenizer = Pretokenizer::gpt2();
+    return Tokenizer(std::make_unique<const Parts>(file));
+}
+
 std::vector<int32_t> Tokenizer::encode(std::string_view text, bool parse_special) const {
     return encode(text, parse_special, std::numeric_limits<size_t>::max());
 }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, bool parse_special, size_t limit) const {
+    if (parts_->size == 0)
+        fail(ErrorKind::not_found, "this checkpoint has no tokenizer.json; give token_ids instead of text");
     if (text.size() > std::numeric_limits<int32_t>::max() / 4) {
         fail(ErrorKind::invalid_input, "a text of {} bytes is too long to tokenize", text.size());
     }

@@ -29,6 +29,9 @@ class Tokenizer {
     /// tokenizer.json), corrupt_file (contradicts itself, or the two files contradict each other),
     /// unsupported (well-formed, but not a byte-level BPE of the kinds above; the message names what it is).
     static Tokenizer load(const std::filesystem::path& folder);
+    /// For a checkpoint without one: knows no token, decodes everything to nothing, and encode() is Error
+    /// not_found. Token ids can still go through the model.
+    static Tokenizer none();
 
     Tokenizer(Tokenizer&&) noexcept;
     Tokenizer& operator=(Tokenizer&&) noexcept;
@@ -65,8 +68,9 @@ class Tokenizer {
     /// sampled.
     int32_t vocabulary_size() const;
 
-    /// The most bytes of text that one token can stand for, shrinking by normalization included: a text of n bytes
-    /// has at least n / max_bytes_per_token() tokens. No bound (the largest size_t) where added tokens swallow blanks.
+    /// The most bytes of text that one token can stand for, shrinking by normalization included: a text of n
+    /// bytes has at least n / max_bytes_per_token() tokens. No bound (the largest size_t) where added tokens
+    /// swallow blanks.
     size_t max_bytes_per_token() const;
 
     std::optional<int32_t> eos_token_id() const;
