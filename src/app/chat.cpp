@@ -16,6 +16,7 @@
 #include "app/sampling_options.h"
 #include "app/text_side.h"
 #include "base/error.h"
+#include "processor/tokenizer.h"
 #include "serve/generation_result.h"
 #include "serve/generation_service.h"
 
@@ -192,7 +193,7 @@ class Conversation {
 int run_chat(const Options& options) {
     auto model = load_text_side(options);
     LoadedModel loaded = load_wanted_model(options.model(), make_wanted_machine(options), options);
-    model->engine = make_wanted_engine(loaded, options, 16);
+    model->engine = make_wanted_engine(loaded, options, 16, model->tokenizer->vocabulary_size());
     loaded = {};
     GenerationService service(model);
     Conversation(service, options).run();

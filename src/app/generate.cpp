@@ -14,6 +14,7 @@
 #include "app/sampling_options.h"
 #include "app/text_side.h"
 #include "base/error.h"
+#include "processor/tokenizer.h"
 #include "serve/generation_result.h"
 #include "serve/generation_service.h"
 
@@ -123,7 +124,7 @@ int run_generate(const Options& options) {
     InputLines lines(options);
     auto model = load_text_side(options);
     LoadedModel loaded = load_wanted_model(options.model(), make_wanted_machine(options), options);
-    model->engine = make_wanted_engine(loaded, options, queue_room);
+    model->engine = make_wanted_engine(loaded, options, queue_room, model->tokenizer->vocabulary_size());
     loaded = {};
     GenerationService service(model);
     auto answer = lines.single() && !options.flag("json") ? std::make_shared<StreamedAnswer>() : nullptr;

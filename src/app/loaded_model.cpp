@@ -36,12 +36,13 @@ LoadedModel load_wanted_model(const std::string& name, std::shared_ptr<Machine> 
 }
 
 std::shared_ptr<Engine> make_wanted_engine(const LoadedModel& loaded, const Options& options,
-                                           int32_t max_waiting) {
+                                           int32_t max_waiting, int32_t token_limit) {
     EngineOptions engine;
     engine.max_model_len = static_cast<int32_t>(std::max<int64_t>(options.integer("max-model-len"), 0));
     engine.max_num_seqs = static_cast<int32_t>(options.integer("max-num-seqs"));
     engine.max_num_batched_tokens = static_cast<int32_t>(options.integer("max-num-batched-tokens"));
     engine.max_waiting = max_waiting;
+    engine.token_limit = token_limit;
     engine.block_size = static_cast<int32_t>(options.integer("block-size"));
     engine.cache_bytes = static_cast<uint64_t>(options.integer("kv-cache-memory-bytes"));
     return Engine::create(loaded.model, loaded.machine, engine);

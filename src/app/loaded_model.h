@@ -32,8 +32,8 @@ std::shared_ptr<Machine> make_wanted_machine(const Options& options);
 LoadedModel load_wanted_model(const std::string& model, std::shared_ptr<Machine> machine,
                               const Options& options, const LoadWatcher& watcher = {});
 
-/// `max_waiting`: how many requests may queue.
+/// `max_waiting`: how many requests may queue; `token_limit`: ids that the tokenizer knows (0: no limit).
 std::shared_ptr<Engine> make_wanted_engine(const LoadedModel& loaded, const Options& options,
-                                           int32_t max_waiting);
+                                           int32_t max_waiting, int32_t token_limit);
 
 }  // namespace sheaf

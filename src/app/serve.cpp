@@ -13,6 +13,7 @@
 #include "backend/registry.h"
 #include "base/log.h"
 #include "engine/engine.h"
+#include "processor/tokenizer.h"
 #include "serve/server.h"
 
 namespace sheaf {
@@ -58,7 +59,8 @@ void load_into(Server& server, const Options& options) {
                                                server.set_loading({"weights", done, total, eta});
                                            });
     server.set_loading({"caches", 0, 0, -1});
-    text->engine = make_wanted_engine(loaded, options, static_cast<int32_t>(options.integer("max-waiting")));
+    text->engine = make_wanted_engine(loaded, options, static_cast<int32_t>(options.integer("max-waiting")),
+                                      text->tokenizer->vocabulary_size());
     const EngineOptions& engine = text->engine->options();
     const EngineStats stats = text->engine->stats();
     log::info("ready at {}: {} tokens of cache in {} blocks, {} sequences at once, context of {} tokens",

@@ -69,6 +69,7 @@ void Bpe::add_tokens(const std::vector<Token>& tokens) {
         }
     }
     std::sort(literals_.begin(), literals_.end());
+    if (tokens.empty()) return;  // Tokenizer::none()
     for (int byte = 0; byte < 256; ++byte) {
         char c = static_cast<char>(byte);
         std::optional<int32_t> id = find({&c, 1});
