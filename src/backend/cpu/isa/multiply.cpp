@@ -46,11 +46,14 @@ void multiply_tiles(const PackedMatrix& w, const float* x, const float* sums, co
 #pragma GCC unroll 8
             for (int t = 0; t < T; ++t) part[r][t] = zero();
         for (int64_t i = begin; i < end; ++i) {
+            // Near its end a stream goes on with the tile that comes after these T.
+            const int64_t ahead =
+                prefetch_ahead + (i * 64 + prefetch_ahead < tile_bytes ? 0 : (T - 1) * tile_bytes);
             i32x16 word[T];
 #pragma GCC unroll 8
             for (int t = 0; t < T; ++t) {
                 const uint8_t* at = tile + t * tile_bytes + i * 64;
-                prefetch(at + prefetch_ahead);
+                prefetch(at + ahead);
                 word[t] = load_i32(at);
             }
             add_word<Decoder, R, T>(decoder, word, x + i * per_word * R, part);
