@@ -108,7 +108,11 @@ TEST(Server, HealthTellsLoadingReadyAndDraining) {
     HttpClient client = test.client();
     ClientResponse health = client.get("/health");
     EXPECT_EQ(health.status, 503);
-    EXPECT_EQ(health.json(), Json({{"status", "loading"}, {"phase", "weights"}, {"bytes_done", 10}, {"bytes_total", 40}, {"eta_s", 1.5}}));
+    EXPECT_EQ(health.json(), Json({{"status", "loading"},
+                                   {"phase", "weights"},
+                                   {"bytes_done", 10},
+                                   {"bytes_total", 40},
+                                   {"eta_s", 1.5}}));
     EXPECT_EQ(client.get("/health/live").status, 200);
     EXPECT_EQ(client.get("/health/ready").status, 503);
     EXPECT_EQ(client.post("/v1/chat/completions", chat()).status, 503);

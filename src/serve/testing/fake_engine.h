@@ -173,7 +173,8 @@ class FakeEngine : public Engine {
         std::unique_lock lock(mutex_);
         while (!stop_) {
             const auto busy = [this] {
-                return !paused && std::ranges::any_of(sequences_, [](const auto& s) { return !s.second.finished; });
+                return !paused &&
+                       std::ranges::any_of(sequences_, [](const auto& s) { return !s.second.finished; });
             };
             if (!busy()) {
                 wake_.wait_for(lock, std::chrono::milliseconds(5));

@@ -21,7 +21,7 @@
 namespace sheaf::testing {
 
 struct ClientResponse {
-    int status = 0;  // 0: the connection ended before an answer
+    int status = 0;                              // 0: the connection ended before an answer
     std::map<std::string, std::string> headers;  // names in lower case
     std::string body;
 
@@ -68,11 +68,12 @@ class HttpClient {
         return true;
     }
 
-    static std::string request(const std::string& method, const std::string& path, const std::string& body = {},
-                               const std::string& headers = {}) {
+    static std::string request(const std::string& method, const std::string& path,
+                               const std::string& body = {}, const std::string& headers = {}) {
         std::string text = method + " " + path + " HTTP/1.1\r\nHost: localhost\r\n" + headers;
         if (!body.empty() || method == "POST")
-            text += "Content-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) + "\r\n";
+            text +=
+                "Content-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) + "\r\n";
         return text + "\r\n" + body;
     }
 
@@ -84,7 +85,9 @@ class HttpClient {
         send(request("POST", path, body, headers));
         return read();
     }
-    ClientResponse post(const std::string& path, const nlohmann::json& body, const std::string& headers = {}) {
+    ClientResponse post(const std::string& path, const char* body) { return post(path, std::string(body)); }
+    ClientResponse post(const std::string& path, const nlohmann::json& body,
+                        const std::string& headers = {}) {
         return post(path, body.dump(), headers);
     }
 
@@ -117,11 +120,13 @@ class HttpClient {
             while (auto chunk = read_chunk()) response.body += *chunk;
         } else if (response.headers.contains("content-length")) {
             const size_t size = std::stoul(response.headers["content-length"]);
-            while (buffer_.size() < size && fill()) {}
+            while (buffer_.size() < size && fill()) {
+            }
             response.body = buffer_.substr(0, size);
             buffer_.erase(0, size);
         } else {
-            while (fill()) {}
+            while (fill()) {
+            }
             response.body = std::move(buffer_);
         }
         return response;
