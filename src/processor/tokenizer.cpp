@@ -29,7 +29,7 @@ struct Tokenizer::Parts {
 
     explicit Parts(const TokenizerFile& file)
         : bpe(file.tokens, file.merges, file.ignore_merges),
-          pretokenizer(*file.pretokenizer),
+          pretokenizer(file.pretokenizer.value()),
           nfc(file.nfc),
           size(bpe.size()),
           max_bytes(bpe.longest() * shrinking()),

@@ -40,12 +40,21 @@ const ByteAlphabet& byte_alphabet() {
     return alphabet;
 }
 
+/// Enough of a text from a file to recognise it in a message.
+std::string shortened(std::string_view text) {
+    constexpr size_t most = 240;
+    std::string result;
+    unicode::append_lossy(result, text.substr(0, most));
+    if (text.size() > most) result += "...";
+    return result;
+}
+
 json read_json(const std::filesystem::path& path) {
     std::string text = read_text_file(path);
     try {
         return json::parse(text);
     } catch (const json::exception& e) {
-        fail(ErrorKind::corrupt_file, "not valid JSON: {}", e.what());
+        fail(ErrorKind::corrupt_file, "not valid JSON: {}", shortened(e.what()));
     }
 }
 
@@ -66,16 +75,17 @@ bool flag(const json& object, const char* key, bool absent) {
 
 std::string type_of(const json& object) {
     const json& type = member(object, "type");
-    return type.is_string() ? type.get<std::string>() : std::string("without a type");
+    return type.is_string() ? shortened(type.get<std::string>()) : std::string("without a type");
 }
 
 int32_t checked_id(const json& value, std::string_view token) {
     if (!value.is_number_integer())
-        fail(ErrorKind::corrupt_file, "the id of \"{}\" is not an integer", token);
+        fail(ErrorKind::corrupt_file, "the id of \"{}\" is not an integer", shortened(token));
     auto id = value.is_number_unsigned() && value.get<uint64_t>() > uint64_t{most_ids} ? most_ids
                                                                                        : value.get<int64_t>();
     if (id < 0 || id >= most_ids) {
-        fail(ErrorKind::corrupt_file, "the id of \"{}\" is not between 0 and {}", token, most_ids - 1);
+        fail(ErrorKind::corrupt_file, "the id of \"{}\" is not between 0 and {}", shortened(token),
+             most_ids - 1);
     }
     return static_cast<int32_t>(id);
 }
@@ -111,14 +121,14 @@ Pretokenizer read_split(const json& step) {
         behavior == "Removed" && flag(step, "invert", false);  // the same: every character matches
     if (!isolated && !matches_only) {
         fail(ErrorKind::unsupported, "the pre-tokenizer's split behaviour {} is not supported; Isolated is",
-             behavior.dump());
+             shortened(behavior.dump()));
     }
     auto pretokenizer = Pretokenizer::from_regex(regex.get_ref<const std::string&>());
     if (!pretokenizer) {
         fail(ErrorKind::unsupported,
              "the pre-tokenizer's regular expression is none of the known ones (Qwen3.5, Qwen2, cl100k, "
              "GPT-2): {}",
-             regex.get_ref<const std::string&>());
+             shortened(regex.get_ref<const std::string&>()));
     }
     return *pretokenizer;
 }
@@ -221,7 +231,8 @@ Spellings read_vocabulary(const json& model, TokenizerFile& file) {
         int32_t id = checked_id(value, spelling);
         spellings.add(spelling, id);
         std::optional<std::string> bytes = bytes_of_spelling(spelling);
-        file.tokens.push_back({bytes ? *std::move(bytes) : spelling, id, !bytes.has_value()});
+        bool literal = !bytes.has_value();
+        file.tokens.push_back({std::move(bytes).value_or(spelling), id, literal});
     }
     return spellings;
 }
@@ -238,7 +249,7 @@ std::pair<std::string_view, std::string_view> merge_parts(const json& merge, siz
         return {merge[0].get_ref<const std::string&>(), merge[1].get_ref<const std::string&>()};
     }
     fail(ErrorKind::corrupt_file, "merge {} is neither \"a b\" nor [\"a\", \"b\"]: {}", rank,
-         merge.dump().substr(0, 100));
+         shortened(merge.dump()));
 }
 
 void read_merges(const json& model, const Spellings& vocabulary, TokenizerFile& file) {
@@ -317,6 +328,7 @@ class AddedTokens {
 
     std::vector<AddedToken> by_id() const {
         std::vector<AddedToken> tokens;
+        tokens.reserve(by_id_.size());
         for (const auto& [id, token] : by_id_) tokens.push_back(token);
         return tokens;
     }
@@ -424,7 +436,7 @@ TokenizerFile read_tokenizer_file(const std::filesystem::path& folder) {
             file.pad = read_named_token(config, "pad_token", *added);
         });
     }
-    file.added = added->by_id();
+    file.added = added.value().by_id();
     return file;
 }
 

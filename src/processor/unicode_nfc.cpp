@@ -27,8 +27,8 @@ class Tables {
     }
 
     uint8_t combining_class(char32_t c) const {
-        auto above = std::upper_bound(combining_begin, combining_end, uint32_t{c} << 8 | 0xFF);
-        return above == combining_begin ? 0 : static_cast<uint8_t>(above[-1] & 0xFF);
+        auto above = std::upper_bound(combining_begin_, combining_end_, uint32_t{c} << 8 | 0xFF);
+        return above == combining_begin_ ? 0 : static_cast<uint8_t>(above[-1] & 0xFF);
     }
 
     const Split* split(char32_t c) const {
@@ -64,8 +64,8 @@ class Tables {
             splits_[tables::singles[i].from] = {tables::singles[i].to, 0};
     }
 
-    const uint32_t* combining_begin = tables::combining_changes;
-    const uint32_t* combining_end = tables::combining_changes + tables::combining_changes_count;
+    const uint32_t* combining_begin_ = tables::combining_changes;
+    const uint32_t* combining_end_ = tables::combining_changes + tables::combining_changes_count;
     std::unordered_map<char32_t, Split> splits_;
     std::unordered_map<uint64_t, char32_t> composed_;
 };
