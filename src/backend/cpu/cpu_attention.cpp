@@ -13,138 +13,189 @@ namespace sheaf::cpu {
 namespace {
 
 constexpr int64_t lanes = 16;
-constexpr int64_t span = 1024;  // keys; a multiple of key_block
+constexpr int64_t span = 4 * key_block;  // keys of a part
 
-/// One query tile's work.
+/// Some query tiles' work.
 struct TileTask {
     const SequenceSpan* sequence;
     int64_t kv_head,
         first_query;  // queries of (sequence, kv head) number row * group + head within the group
-    int64_t keys;     // [0, keys) are visible to some lane
+    int64_t tiles;
+    int64_t keys;            // [0, keys) are visible to some lane
+    int64_t first_part = 0;  // parts: spans x tiles
     int64_t spans() const { return (keys + span - 1) / span; }
+    int64_t parts() const { return spans() * tiles; }
 };
 
-struct AttentionShape {
-    const Tensor& query;
-    const KvLayer& cache;
-    int64_t heads, kv_heads, head_dim, group;
-
-    int64_t part_floats() const { return (head_dim + 2) * lanes; }
-    AttentionPart part(float* memory) const { return {memory + 2 * lanes, memory, memory + lanes}; }
-    int64_t query_offset(int64_t kv_head, int64_t query_index) const {  // within the row
-        return (kv_head * group + query_index % group) * head_dim;
+class Attention {
+  public:
+    Attention(const Kernels& kernels, const Tensor& query, const KvLayer& cache, int64_t heads,
+              const Tensor& gate, const Tensor& result)
+        : kernels_(kernels),
+          query_(query),
+          cache_(cache),
+          gate_(gate),
+          result_(result),
+          kv_heads_(cache.keys.size(2)),
+          head_dim_(cache.keys.size(3)),
+          group_(heads / kv_heads_) {
+        SHEAF_CHECK(heads % kv_heads_ == 0 && query.size(1) == heads * head_dim_);
+        SHEAF_CHECK(cache.keys.dtype() == cache.values.dtype() &&
+                    (cache.keys.dtype() == DType::bf16 || cache.keys.dtype() == DType::f32));
     }
-};
 
-KvView view_of(const AttentionShape& shape, const TileTask& task) {
-    const Tensor &keys = shape.cache.keys, &values = shape.cache.values;
-    const int64_t offset = task.kv_head * shape.head_dim * static_cast<int64_t>(dtype_size(keys.dtype()));
-    KvView view;
-    view.keys = static_cast<const char*>(keys.raw()) + offset;
-    view.values = static_cast<const char*>(values.raw()) + offset;
-    view.is_bf16 = keys.dtype() == DType::bf16;
-    view.blocks = task.sequence->blocks.data();
-    view.block_size = keys.size(1);
-    view.position_stride = shape.kv_heads * shape.head_dim;
-    view.block_stride = keys.row_stride();
-    view.head_dim = shape.head_dim;
-    return view;
-}
-
-/// Gathers a tile's queries, scaled, transposed.
-QueryTile gather_queries(const AttentionShape& shape, const TileTask& task, float* memory) {
-    const float factor = 1.0f / std::sqrt(static_cast<float>(shape.head_dim));
-    const int64_t total = task.sequence->count * shape.group;
-    QueryTile tile;
-    tile.queries = memory;
-    for (int64_t lane = 0; lane < lanes; ++lane) {
-        const int64_t index = task.first_query + lane;
-        tile.last[lane] = -1;
-        if (index >= total) {
-            for (int64_t d = 0; d < shape.head_dim; ++d) memory[d * lanes + lane] = 0.0f;
-            continue;
+    std::vector<TileTask> divide(std::span<const SequenceSpan> sequences, int64_t wanted_tasks) const {
+        int64_t tiles = 0;
+        for (const SequenceSpan& sequence : sequences) tiles += (sequence.count * group_ + lanes - 1) / lanes;
+        const int64_t together = std::clamp<int64_t>(tiles * kv_heads_ / wanted_tasks, 1, most_query_tiles);
+        std::vector<TileTask> tasks;
+        int64_t parts = 0;
+        for (const SequenceSpan& sequence : sequences) {
+            const int64_t queries = sequence.count * group_;
+            for (int64_t first = 0; first < queries; first += together * lanes)
+                for (int64_t head = 0; head < kv_heads_; ++head) {
+                    const int64_t end = std::min(first + together * lanes, queries);
+                    TileTask task{&sequence,
+                                  head,
+                                  first,
+                                  (end - first + lanes - 1) / lanes,
+                                  sequence.context + (end - 1) / group_ + 1,
+                                  parts};
+                    parts += task.parts();
+                    tasks.push_back(task);
+                }
         }
-        const int64_t row = index / shape.group;
-        const float* q =
-            shape.query.row<float>(task.sequence->begin + row) + shape.query_offset(task.kv_head, index);
-        for (int64_t d = 0; d < shape.head_dim; ++d) memory[d * lanes + lane] = q[d] * factor;
-        tile.last[lane] = static_cast<int32_t>(task.sequence->context + row);
+        return tasks;
     }
-    return tile;
-}
 
-void store_output(const Kernels& kernels, const AttentionShape& shape, const TileTask& task,
-                  const AttentionPart& total, const Tensor& gate, const Tensor& result) {
-    kernels.finish_attention(total, shape.head_dim);
-    const int64_t count = std::min(lanes, task.sequence->count * shape.group - task.first_query);
-    for (int64_t lane = 0; lane < count; ++lane) {
-        const int64_t index = task.first_query + lane, row = task.sequence->begin + index / shape.group;
-        const int64_t offset = shape.query_offset(task.kv_head, index);
-        float* y = result.row<float>(row) + offset;
-        for (int64_t d = 0; d < shape.head_dim; ++d) y[d] = total.output[d * lanes + lane];
-        if (gate.defined())  // per head: query, gate
-            kernels.multiply_sigmoid(y, gate.row<float>(row) + 2 * offset + shape.head_dim, y,
-                                     shape.head_dim);
+    int64_t part_floats() const { return (head_dim_ + 2) * lanes; }
+
+    /// The parts of the task's tiles over one span, to memory [tiles][part_floats].
+    void attend(const TileTask& task, int64_t index, float* memory) const {
+        const int64_t size = head_dim_ * lanes;
+        float* queries = Scratch::floats(Scratch::rows, task.tiles * size + attention_scratch(head_dim_));
+        QueryTile tiles[most_query_tiles];
+        AttentionPart parts[most_query_tiles];
+        for (int64_t t = 0; t < task.tiles; ++t) {
+            tiles[t] = gather_queries(task, task.first_query + t * lanes, queries + t * size);
+            parts[t] = part(memory + t * part_floats());
+        }
+        kernels_.attend(view_of(task), tiles, task.tiles, index * span,
+                        std::min(task.keys, (index + 1) * span), queries + task.tiles * size, parts);
     }
-}
+
+    /// Folds a later span's parts into `total`.
+    void merge(const TileTask& task, float* total, float* later) const {
+        for (int64_t t = 0; t < task.tiles; ++t)
+            kernels_.merge_attention(part(total + t * part_floats()), part(later + t * part_floats()),
+                                     head_dim_);
+    }
+
+    void store(const TileTask& task, float* total) const {
+        for (int64_t t = 0; t < task.tiles; ++t)
+            store_tile(task, task.first_query + t * lanes, part(total + t * part_floats()));
+    }
+
+  private:
+    static AttentionPart part(float* memory) { return {memory + 2 * lanes, memory, memory + lanes}; }
+    int64_t query_offset(int64_t kv_head, int64_t query_index) const {  // within the row
+        return (kv_head * group_ + query_index % group_) * head_dim_;
+    }
+
+    KvView view_of(const TileTask& task) const {
+        const Tensor &keys = cache_.keys, &values = cache_.values;
+        const int64_t offset = task.kv_head * head_dim_ * static_cast<int64_t>(dtype_size(keys.dtype()));
+        KvView view;
+        view.keys = static_cast<const char*>(keys.raw()) + offset;
+        view.values = static_cast<const char*>(values.raw()) + offset;
+        view.is_bf16 = keys.dtype() == DType::bf16;
+        view.blocks = task.sequence->blocks.data();
+        view.block_size = keys.size(1);
+        view.position_stride = kv_heads_ * head_dim_;
+        view.block_stride = keys.row_stride();
+        view.head_dim = head_dim_;
+        return view;
+    }
+
+    /// A tile's queries, scaled, transposed.
+    QueryTile gather_queries(const TileTask& task, int64_t first, float* memory) const {
+        const float factor = 1.0f / std::sqrt(static_cast<float>(head_dim_));
+        QueryTile tile;
+        tile.queries = memory;
+        for (int64_t lane = 0; lane < lanes; ++lane) {
+            const int64_t index = first + lane, row = index / group_;
+            tile.last[lane] = -1;
+            if (row >= task.sequence->count) {
+                for (int64_t d = 0; d < head_dim_; ++d) memory[d * lanes + lane] = 0.0f;
+                continue;
+            }
+            const float* q =
+                query_.row<float>(task.sequence->begin + row) + query_offset(task.kv_head, index);
+            for (int64_t d = 0; d < head_dim_; ++d) memory[d * lanes + lane] = q[d] * factor;
+            tile.last[lane] = static_cast<int32_t>(task.sequence->context + row);
+        }
+        return tile;
+    }
+
+    void store_tile(const TileTask& task, int64_t first, const AttentionPart& total) const {
+        kernels_.finish_attention(total, head_dim_);
+        const int64_t count = std::min(lanes, task.sequence->count * group_ - first);
+        for (int64_t lane = 0; lane < count; ++lane) {
+            const int64_t index = first + lane, row = task.sequence->begin + index / group_;
+            const int64_t offset = query_offset(task.kv_head, index);
+            float* y = result_.row<float>(row) + offset;
+            for (int64_t d = 0; d < head_dim_; ++d) y[d] = total.output[d * lanes + lane];
+            if (gate_.defined())  // per head: query, gate
+                kernels_.multiply_sigmoid(y, gate_.row<float>(row) + 2 * offset + head_dim_, y, head_dim_);
+        }
+    }
+
+    const Kernels& kernels_;
+    const Tensor& query_;
+    const KvLayer& cache_;
+    const Tensor& gate_;
+    const Tensor& result_;
+    int64_t kv_heads_, head_dim_, group_;
+};
 
 }  // namespace
 
 void CpuOps::attend(const Tensor& query, const KvLayer& cache, const Batch& batch, int64_t heads,
                     const Tensor& gate, const Tensor& result) {
-    const int64_t kv_heads = cache.keys.size(2), head_dim = cache.keys.size(3);
-    SHEAF_CHECK(heads % kv_heads == 0 && query.size(1) == heads * head_dim);
-    SHEAF_CHECK(cache.keys.dtype() == cache.values.dtype() &&
-                (cache.keys.dtype() == DType::bf16 || cache.keys.dtype() == DType::f32));
-    const AttentionShape shape{query, cache, heads, kv_heads, head_dim, heads / kv_heads};
-    std::vector<TileTask> tasks;
-    int64_t parts = 0;
-    for (const SequenceSpan& sequence : batch.sequences)
-        for (int64_t first = 0; first < sequence.count * shape.group; first += lanes)
-            for (int64_t head = 0; head < kv_heads; ++head) {
-                const int64_t last = std::min(first + lanes, sequence.count * shape.group) - 1;
-                tasks.push_back({&sequence, head, first, sequence.context + last / shape.group + 1});
-                parts += tasks.back().spans();
-            }
-    auto attend_span = [&](const TileTask& task, int64_t index, const AttentionPart& part) {
-        const int64_t size = shape.head_dim * lanes;
-        float* memory = Scratch::floats(Scratch::rows, size + attention_scratch(head_dim));
-        const QueryTile tile = gather_queries(shape, task, memory);
-        kernels_.attend(view_of(shape, task), tile, index * span, std::min(task.keys, (index + 1) * span),
-                        memory + size, part);
-    };
+    const Attention work(kernels_, query, cache, heads, gate, result);
+    const int64_t wanted = 4 * pool_.thread_count(), size = work.part_floats();
+    const std::vector<TileTask> tasks = work.divide(batch.sequences, wanted);
     const int64_t count = std::ssize(tasks);
-    if (count >= 4 * pool_.thread_count() || parts == count) {
-        pool_.parallel_for(count, [&](int64_t t) {
-            const TileTask& task = tasks[static_cast<size_t>(t)];
-            float* memory = Scratch::floats(Scratch::outputs, 2 * shape.part_floats());
-            const AttentionPart total = shape.part(memory), part = shape.part(memory + shape.part_floats());
-            for (int64_t s = 0; s < task.spans(); ++s) {
-                attend_span(task, s, s == 0 ? total : part);
-                if (s > 0) kernels_.merge_attention(total, part, head_dim);
+    if (count >= wanted) {  // a task takes all spans, one after the other
+        pool_.parallel_for(count, [&](int64_t i) {
+            const TileTask& task = tasks[static_cast<size_t>(i)];
+            float* total = Scratch::floats(Scratch::outputs, 2 * task.tiles * size);
+            float* later = total + task.tiles * size;
+            work.attend(task, 0, total);
+            for (int64_t s = 1; s < task.spans(); ++s) {
+                work.attend(task, s, later);
+                work.merge(task, total, later);
             }
-            store_output(kernels_, shape, task, total, gate, result);
+            work.store(task, total);
         });
         return;
     }
-    std::vector<int64_t> first_part(tasks.size() + 1, 0);
-    std::vector<int64_t> task_of_part;
-    for (size_t t = 0; t < tasks.size(); ++t) {
-        first_part[t + 1] = first_part[t] + tasks[t].spans();
-        task_of_part.resize(static_cast<size_t>(first_part[t + 1]), static_cast<int64_t>(t));
-    }
-    float* memory = make(DType::f32, Shape{parts, shape.part_floats()}).data<float>();
-    auto part_at = [&](int64_t i) { return shape.part(memory + i * shape.part_floats()); };
-    pool_.parallel_for(parts, [&](int64_t i) {
-        const auto t = static_cast<size_t>(task_of_part[static_cast<size_t>(i)]);
-        attend_span(tasks[t], i - first_part[t], part_at(i));
+    std::vector<std::pair<size_t, int64_t>> spans;  // (task, span)
+    for (size_t t = 0; t < tasks.size(); ++t)
+        for (int64_t s = 0; s < tasks[t].spans(); ++s) spans.emplace_back(t, s);
+    const int64_t parts = tasks.empty() ? 0 : tasks.back().first_part + tasks.back().parts();
+    float* memory = make(DType::f32, Shape{parts, size}).data<float>();
+    auto part_of = [&](const TileTask& task, int64_t s) {
+        return memory + (task.first_part + s * task.tiles) * size;
+    };
+    pool_.parallel_for(std::ssize(spans), [&](int64_t i) {
+        const auto [t, s] = spans[static_cast<size_t>(i)];
+        work.attend(tasks[t], s, part_of(tasks[t], s));
     });
     pool_.parallel_for(count, [&](int64_t i) {
-        const auto t = static_cast<size_t>(i);
-        const AttentionPart total = part_at(first_part[t]);
-        for (int64_t s = first_part[t] + 1; s < first_part[t + 1]; ++s)
-            kernels_.merge_attention(total, part_at(s), head_dim);
-        store_output(kernels_, shape, tasks[t], total, gate, result);
+        const TileTask& task = tasks[static_cast<size_t>(i)];
+        for (int64_t s = 1; s < task.spans(); ++s) work.merge(task, part_of(task, 0), part_of(task, s));
+        work.store(task, part_of(task, 0));
     });
 }
 

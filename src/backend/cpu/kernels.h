@@ -89,10 +89,10 @@ struct Kernels {
     void (*pack_block)(const float* const* rows, int64_t count, int64_t in, int64_t padded_in, float* block);
 
     // --- sequences
-    /// Keys [begin, end) for one query tile; scratch: attention_scratch(head_dim) floats. begin is a multiple
-    /// of the key block.
-    void (*attend)(const KvView& kv, const QueryTile& tile, int64_t begin, int64_t end, float* scratch,
-                   const AttentionPart& result);
+    /// Keys [begin, end) for up to most_query_tiles tiles of one (sequence, kv head), a part each; scratch:
+    /// attention_scratch(head_dim) floats. begin is a multiple of key_block.
+    void (*attend)(const KvView& kv, const QueryTile* tiles, int64_t tile_count, int64_t begin, int64_t end,
+                   float* scratch, const AttentionPart* results);
     /// Folds `part` into `total`.
     void (*merge_attention)(const AttentionPart& total, const AttentionPart& part, int64_t head_dim);
     /// Divides the output by the sum.
@@ -112,8 +112,9 @@ struct Kernels {
 
 constexpr int64_t fma_per_round = 12;
 constexpr int64_t key_block = 64;  // the absolute grid of attention's softmax
+constexpr int64_t most_query_tiles = 4;
 constexpr int64_t attention_scratch(int64_t head_dim) {
-    return key_block * (head_dim + 16) + 64;
+    return key_block * (head_dim + 16) + most_query_tiles * key_block * 16;
 }
 
 namespace baseline {

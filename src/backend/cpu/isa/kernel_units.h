@@ -41,8 +41,8 @@ void multiply(const PackedMatrix& w, const PackedRows& x, int64_t tile, int64_t 
 void group_sums(const float* x, int64_t n, int64_t group, float* sums);
 void pack_block(const float* const* rows, int64_t count, int64_t in, int64_t padded_in, float* block);
 
-void attend(const KvView& kv, const QueryTile& tile, int64_t begin, int64_t end, float* scratch,
-            const AttentionPart& result);
+void attend(const KvView& kv, const QueryTile* tiles, int64_t tile_count, int64_t begin, int64_t end,
+            float* scratch, const AttentionPart* results);
 void merge_attention(const AttentionPart& total, const AttentionPart& part, int64_t head_dim);
 void finish_attention(const AttentionPart& total, int64_t head_dim);
 void delta_rule(const DeltaRun& run);
