@@ -26,7 +26,7 @@ import model_zoo
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden"
 FIXED_LENGTHS = [1, 63, 64, 65, 257, 1000]
-SHORT_LENGTHS = [5, 7, 11, 16, 19, 24, 28, 31, 33, 37, 41, 47, 52, 58, 70, 83, 99, 120]
+SHORT_LENGTHS = [5, 7, 9, 11, 14, 16, 19, 22, 24, 26, 28, 31, 33, 37, 41, 47, 52, 58]
 LONG_STRIDE = 7  # of a prompt of 1,000 tokens every seventh position is stored, and the last
 GREEDY_LENGTHS = [3, 20, 64, 90]
 GREEDY_STEPS = 64

@@ -53,7 +53,7 @@ REAL_SECTIONS = [11, 11, 10]
 # layer list in config.json.
 ZOO = {
     "moe13": (Qwen3_5MoeForConditionalGeneration,
-              text(160, 64, [L, L, L, F], 4, 1, 256, 0.25, REAL_SECTIONS, (1, 4, 128, 128, 4), **moe(13, 4, 32, 32)),
+              text(160, 48, [L, L, L, F], 4, 1, 256, 0.25, REAL_SECTIONS, (1, 4, 128, 128, 4), **moe(13, 4, 32, 32)),
               {"f32": True, "fused": True, "original": True}),
     "moe333": (Qwen3_5MoeForCausalLM,
                text(128, 32, [L, F, L], 4, 2, 32, 0.5, [3, 3, 2], (2, 4, 32, 32, 4), **moe(333, 10, 8, 24)), {"fused": True}),
