@@ -161,10 +161,10 @@ bool is_hidden_method(Kind kind, std::string_view name) {
 Value find_method(const Value& self, std::string_view name) {
     switch (self.kind()) {
         case Kind::string: {
-            const Function function = find_string_method(name);
-            return function == nullptr
-                       ? Value()
-                       : Value::object(std::make_shared<Callable>("str method", self, function));
+            const char* known = nullptr;
+            const Function function = find_string_method(name, &known);
+            return function == nullptr ? Value()
+                                       : Value::object(std::make_shared<Callable>(known, self, function));
         }
         case Kind::dict:
             return bound(kDictMethods, self, name);

@@ -6,6 +6,7 @@
 
 #include "processor/jinja/arguments.h"
 #include "processor/jinja/interpreter.h"
+#include "processor/jinja/operators.h"
 
 namespace sheaf::jinja {
 
@@ -23,6 +24,21 @@ class AttributePath {
 
 /// Text in lower case; anything else as it is.
 Value ignoring_case(Interpreter& interpreter, const Value& value);
+
+/// What a lazy filter takes from, opened when the first item is asked for.
+class Source {
+  public:
+    explicit Source(Value value) : value_(std::move(value)) {}
+    bool next(Interpreter& interpreter, Value& out) {
+        if (!items_) items_ = iterate(interpreter, value_);
+        return items_->next(interpreter, out);
+    }
+    const Value& value() const { return value_; }
+
+  private:
+    Value value_;
+    std::shared_ptr<Iterator> items_;
+};
 
 /// An iterator value over `next`; `holds`: what it keeps alive.
 Value lazy(const Values& holds, FunctionIterator::Next next);

@@ -147,7 +147,7 @@ Value round(Interpreter& interpreter, const Value& value, const Arguments& argum
         arithmetic(interpreter, Arithmetic::power, Value::integer(10), Value::integer(digits));
     const Value scaled = arithmetic(interpreter, Arithmetic::multiply, value, scale);
     Value whole = scaled;
-    if (scaled.is(Kind::real))
+    if (scaled.is(Kind::real) && std::fabs(scaled.as_real()) < 9e18)
         whole = whole_of(method == "ceil" ? std::ceil(scaled.as_real()) : std::floor(scaled.as_real()));
     return arithmetic(interpreter, Arithmetic::divide, whole, scale);
 }

@@ -29,24 +29,10 @@ const std::string& name_of(const Value& value) {
     return value.as_text();
 }
 
-/// The source of a lazy filter, opened when the first item is asked for.
-class Source {
-  public:
-    explicit Source(Value value) : value_(std::move(value)) {}
-
-    /// Jinja's `if value: for item in value`.
-    bool next(Interpreter& interpreter, Value& out) {
-        if (!items_) {
-            if (!truthy(value_)) return false;
-            items_ = iterate(interpreter, value_);
-        }
-        return items_->next(interpreter, out);
-    }
-
-  private:
-    Value value_;
-    std::shared_ptr<Iterator> items_;
-};
+/// Jinja's `if value: for item in value`.
+bool next_of(const std::shared_ptr<Source>& source, Interpreter& interpreter, Value& out) {
+    return truthy(source->value()) && source->next(interpreter, out);
+}
 
 Value map(Interpreter&, const Value& value, const Arguments& arguments) {
     auto source = std::make_shared<Source>(value);
@@ -61,14 +47,14 @@ Value map(Interpreter&, const Value& value, const Arguments& arguments) {
                                  has_default && !fallback->second.is_none() ? fallback->second : Value());
         const bool too_many = arguments.named.size() > (has_default ? 2U : 1U);
         return lazy(held(value, arguments), [=](Interpreter& inner, Value& out) {
-            if (!source->next(inner, out)) return false;
+            if (!next_of(source, inner, out)) return false;
             if (too_many) fail(ErrorKind::invalid_input, "map: unexpected keyword argument");
             out = path.of(inner, out);
             return true;
         });
     }
     return lazy(held(value, arguments), [=](Interpreter& inner, Value& out) {
-        if (!source->next(inner, out)) return false;
+        if (!next_of(source, inner, out)) return false;
         if (arguments.positional.empty()) fail(ErrorKind::invalid_input, "map requires a filter argument");
         out = inner.apply_filter(name_of(arguments.positional[0]), out, without_first(arguments, 1));
         return true;
@@ -83,7 +69,7 @@ Value select(Interpreter&, const Value& value, const Arguments& arguments) {
     auto source = std::make_shared<Source>(value);
     constexpr std::size_t skipped = by == By::attribute ? 1 : 0;
     return lazy(held(value, arguments), [=](Interpreter& inner, Value& out) {
-        while (source->next(inner, out)) {
+        while (next_of(source, inner, out)) {
             if (arguments.positional.size() < skipped)
                 fail(ErrorKind::invalid_input, "Missing parameter for attribute name");
             Value subject = out;

@@ -182,11 +182,11 @@ Value group_by(Interpreter& interpreter, const Value& value, const Arguments& ar
     return Value::list(std::move(groups));
 }
 
-Value unique(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
+Value unique(Interpreter&, const Value& value, const Arguments& arguments) {
     const Parameters given("unique", arguments, {"case_sensitive", "attribute"}, 0);
     const bool exact = given.boolean(0, false);
     const AttributePath path(given.is_none(1) ? Value::none() : given[1]);
-    const auto source = iterate(interpreter, value);
+    const auto source = std::make_shared<Source>(value);
     const auto seen = std::make_shared<Dict>();
     return lazy({value}, [=](Interpreter& inner, Value& out) {
         while (source->next(inner, out)) {
@@ -232,18 +232,21 @@ Value sum(Interpreter& interpreter, const Value& value, const Arguments& argumen
     return total;
 }
 
-Value batch(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
+Value batch(Interpreter&, const Value& value, const Arguments& arguments) {
     const Parameters given("batch", arguments, {"linecount", "fill_with"}, 1);
-    const std::int64_t size_of_line = given.integer(0, 0);
+    const Value wanted = given[0];
     const Value fill = given.is_none(1) ? Value() : given[1];
-    const auto source = iterate(interpreter, value);
+    const auto source = std::make_shared<Source>(value);
     const auto pending = std::make_shared<Values>();
     const auto ended = std::make_shared<bool>(false);
+    const auto size_of = [](const Values& items) {
+        return Value::integer(static_cast<std::int64_t>(items.size()));
+    };
     return lazy({value, fill}, [=](Interpreter& inner, Value& out) {
         if (*ended) return false;
         for (Value item; source->next(inner, item);) {
             inner.budget().work(sizeof(Value));
-            if (static_cast<std::int64_t>(pending->size()) == size_of_line) {
+            if (equal(inner.budget(), size_of(*pending), wanted)) {
                 out = Value::list(std::exchange(*pending, {item}));
                 return true;
             }
@@ -251,7 +254,7 @@ Value batch(Interpreter& interpreter, const Value& value, const Arguments& argum
         }
         *ended = true;
         if (pending->empty()) return false;
-        while (!fill.is_missing() && static_cast<std::int64_t>(pending->size()) < size_of_line) {
+        while (!fill.is_missing() && compare(inner.budget(), Comparison::less, size_of(*pending), wanted)) {
             inner.budget().work(sizeof(Value));
             pending->push_back(fill);
         }
@@ -260,13 +263,16 @@ Value batch(Interpreter& interpreter, const Value& value, const Arguments& argum
     });
 }
 
-Value slices(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
+Value slices(Interpreter&, const Value& value, const Arguments& arguments) {
     const Parameters given("slice", arguments, {"slices", "fill_with"}, 1);
-    const std::int64_t count = given.integer(0, 0);
+    const Value wanted = given[0];
     const Value fill = given.is_none(1) ? Value() : given[1];
-    const Value all = Value::list(to_values(interpreter, value));
-    return lazy({all, fill}, [=, number = std::int64_t{0}, start = std::int64_t{0}](Interpreter& inner,
-                                                                                    Value& out) mutable {
+    return lazy({value, fill}, [=, all = Value(), number = std::int64_t{0}, start = std::int64_t{0}](
+                                   Interpreter& inner, Value& out) mutable {
+        if (all.is_missing()) all = Value::list(to_values(inner, value));
+        if (!wanted.is_integral())
+            fail(ErrorKind::invalid_input, "slice wants a whole number, not '{}'", wanted.type_name());
+        const std::int64_t count = wanted.as_integer();
         if (count == 0) fail(ErrorKind::invalid_input, "division by zero");
         if (number >= count) return false;
         const auto total = static_cast<std::int64_t>(all.items().size());

@@ -26,6 +26,7 @@ Dict make_dict(Interpreter& interpreter, const Arguments& arguments) {
     Dict out;
     if (!arguments.positional.empty()) {
         const Value& source = arguments.positional.front();
+        if (source.is_undefined()) fail_undefined(source);
         if (source.is(Kind::dict)) {
             budget.work(source.as_dict().size() * 2 * sizeof(Value));
             out = source.as_dict();

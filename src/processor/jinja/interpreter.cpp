@@ -175,9 +175,16 @@ Interpreter::Flow Interpreter::execute_captured(const Statement& s) {
         check_namespaces(*s.target);
         assign(*s.target, text);
     } else {
-        append_text(budget_, *out_, text);
+        output_text(text);
     }
     return Flow::normal;
+}
+
+/// What a filter or call block gives must be text already.
+void Interpreter::output_text(const Value& value) {
+    if (!value.is_text())
+        fail(ErrorKind::invalid_input, "expected str instance, {} found", value.type_name());
+    append_text(budget_, *out_, value);
 }
 
 Interpreter::Flow Interpreter::execute_with(const Statement& s) {
@@ -253,7 +260,7 @@ void Interpreter::execute_call_block(const Statement& s) {
     Arguments arguments = evaluate_arguments(called.arguments.get());
     arguments.named.emplace_back("caller", Value::object(std::make_shared<Macro>(s, current_)));
     line_ = s.line;
-    append_text(budget_, *out_, call(function, arguments));
+    output_text(call(function, arguments));
 }
 
 void Interpreter::check_namespaces(const Expression& target) {

@@ -69,6 +69,7 @@ class Interpreter {
     Flow execute_loop(const Statement& statement);
     Flow run_loop(const Statement& statement, const Value& iterable,
                   const std::shared_ptr<Activation>& closure, int depth);
+    void output_text(const Value& value);
     void execute_call_block(const Statement& statement);
     void assign(const Expression& target, const Value& value);
     void unpack(const Expression& target, const Value& value);
@@ -175,7 +176,8 @@ class LoopObject final : public Object {
 
 // attributes.cpp, string_methods.cpp: the methods of plain values. Missing: there is none of that name.
 Value find_method(const Value& self, std::string_view name);
-Function find_string_method(std::string_view name);
+/// A method of str; null: none of that name. `found` is the name as it lives on.
+Function find_string_method(std::string_view name, const char** found = nullptr);
 /// A method of a list or dict that would change it: exists in Python, hidden by the sandbox.
 bool is_hidden_method(Kind kind, std::string_view name);
 

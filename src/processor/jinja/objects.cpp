@@ -1,6 +1,7 @@
 #include "processor/jinja/objects.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "processor/jinja/arguments.h"
 #include "processor/jinja/interpreter.h"
@@ -127,10 +128,35 @@ std::string Range::repr() const {
                       : fmt::format("range({}, {}, {})", start_, stop_, step_);
 }
 
-std::optional<Value> Range::attribute(Interpreter&, const Value&, std::string_view name) {
+/// Where `value` is in the range; -1: nowhere.
+std::int64_t Range::find(const Value& value) const {
+    if (!value.is_number()) return -1;
+    const double real = value.as_real();
+    if (!value.is_integral() && (std::trunc(real) != real || std::fabs(real) > 9e15)) return -1;
+    const std::int64_t whole = value.is_integral() ? value.as_integer() : static_cast<std::int64_t>(real);
+    const __int128 distance = static_cast<__int128>(whole) - start_;
+    if (distance % step_ != 0 || distance / step_ < 0 || distance / step_ >= length_) return -1;
+    return static_cast<std::int64_t>(distance / step_);
+}
+
+Value Range::count(Interpreter&, const Value& self, const Arguments& arguments) {
+    const Parameters given("count", arguments, {"/value"}, 1);
+    return Value::integer(self.object_as<Range>()->find(given[0]) >= 0 ? 1 : 0);
+}
+
+Value Range::index(Interpreter&, const Value& self, const Arguments& arguments) {
+    const Parameters given("index", arguments, {"/value"}, 1);
+    const std::int64_t at = self.object_as<Range>()->find(given[0]);
+    if (at < 0) fail(ErrorKind::invalid_input, "index(): the value is not in the range");
+    return Value::integer(at);
+}
+
+std::optional<Value> Range::attribute(Interpreter&, const Value& self, std::string_view name) {
     if (name == "start") return Value::integer(start_);
     if (name == "stop") return Value::integer(stop_);
     if (name == "step") return Value::integer(step_);
+    if (name == "count") return Value::object(std::make_shared<Callable>("count", self, count));
+    if (name == "index") return Value::object(std::make_shared<Callable>("index", self, index));
     return std::nullopt;
 }
 

@@ -63,6 +63,10 @@ class Range final : public Object {
     Value part(std::int64_t first, std::int64_t end, std::int64_t stride) const;
 
   private:
+    std::int64_t find(const Value& value) const;
+    static Value count(Interpreter& interpreter, const Value& self, const Arguments& arguments);
+    static Value index(Interpreter& interpreter, const Value& self, const Arguments& arguments);
+
     std::int64_t start_;
     std::int64_t stop_;
     std::int64_t step_;

@@ -167,7 +167,7 @@ Statement* Parser::jump(int line, StatementKind kind) {
 }
 
 Statement* Parser::set(int line) {
-    Expression* to = target({}, true);
+    Expression* to = target(true);
     if (skip_op("=")) {
         Statement* assign = make(StatementKind::assign, line);
         assign->target = to;
@@ -185,9 +185,9 @@ Statement* Parser::loop(int line) {
     Statement* statement = make(StatementKind::loop, line);
     statement->loop = std::make_unique<LoopParts>();
     LoopParts& parts = *statement->loop;
-    statement->target = target({"in"});
+    statement->target = target();
     expect_name("in");
-    parts.iterable = tuple(Condition::excluded, {"recursive"});
+    parts.iterable = tuple(Condition::excluded);
     if (skip_name("if")) parts.condition = expression();
     parts.recursive = skip_name("recursive");
     const int outer = loops_;

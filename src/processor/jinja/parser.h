@@ -54,7 +54,7 @@ class Parser {
     Expression* power();
     Expression* unary(bool with_filters = true);
     Expression* primary();
-    Expression* tuple(Condition condition, Names extra_ends = {}, bool in_parentheses = false);
+    Expression* tuple(Condition condition, bool in_parentheses = false);
     Expression* list_literal();
     Expression* dict_literal();
     Expression* postfix(Expression* node);
@@ -66,12 +66,12 @@ class Parser {
     Expression* test(Expression* node);
     std::unique_ptr<CallArguments> call_arguments();
     void call_argument(CallArguments& out, int line);
-    Expression* target(Names extra_ends = {}, bool with_namespace = false);
+    Expression* target(bool with_namespace = false);
     Expression* target_item(bool with_namespace);
     Expression* target_name();
     void check_assignable(const Expression& node) const;
     std::string dotted_name();
-    bool at_tuple_end(Names extra_ends) const;
+    bool at_tuple_end() const;
     Expression* binary(ExpressionKind kind, Arithmetic op, Expression* left, Expression* right, int line);
     Expression* make(ExpressionKind kind, int line, Expression* subject = nullptr);
 

@@ -193,7 +193,7 @@ Expression* Parser::primary() {
             break;
     }
     if (skip_op("(")) {
-        Expression* node = tuple(Condition::allowed, {}, true);
+        Expression* node = tuple(Condition::allowed, true);
         expect_op(")");
         return node;
     }
@@ -202,22 +202,19 @@ Expression* Parser::primary() {
     fail_at(line, fmt::format("unexpected '{}'", describe(token)));
 }
 
-bool Parser::at_tuple_end(Names extra_ends) const {
+bool Parser::at_tuple_end() const {
     const Token& token = current();
-    if (token.kind == TokenKind::variable_end || token.kind == TokenKind::block_end || token.is_op(")"))
-        return true;
-    return token.kind == TokenKind::name &&
-           std::find(extra_ends.begin(), extra_ends.end(), token.text) != extra_ends.end();
+    return token.kind == TokenKind::variable_end || token.kind == TokenKind::block_end || token.is_op(")");
 }
 
 /// One expression, or several with commas between them.
-Expression* Parser::tuple(Condition condition, Names extra_ends, bool in_parentheses) {
+Expression* Parser::tuple(Condition condition, bool in_parentheses) {
     const int line = current().line;
     std::vector<Expression*> items;
     bool is_tuple = false;
     for (;;) {
         if (!items.empty()) expect_op(",");
-        if (at_tuple_end(extra_ends)) break;
+        if (at_tuple_end()) break;
         items.push_back(expression(condition));
         if (!current().is_op(",")) break;
         is_tuple = true;
@@ -307,7 +304,10 @@ Expression* Parser::subscript(Expression* subject) {
         parts.push_back(subscribed());
     }
     expect_op("]");
-    const auto is_slice = [](const Expression* part) { return part->kind == ExpressionKind::slice; };
+    // Without a subject so far, unlike a whole expression that ends in a slice.
+    const auto is_slice = [](const Expression* part) {
+        return part->kind == ExpressionKind::slice && part->subject == nullptr;
+    };
     if (parts.size() == 1 && is_slice(parts.front())) {
         parts.front()->subject = subject;
         return parts.front();
@@ -430,13 +430,13 @@ Expression* Parser::test(Expression* subject) {
 }
 
 /// The left side of an assignment: names, attributes of namespaces, tuples of them.
-Expression* Parser::target(Names extra_ends, bool with_namespace) {
+Expression* Parser::target(bool with_namespace) {
     const int line = current().line;
     std::vector<Expression*> items;
     bool is_tuple = false;
     for (;;) {
         if (!items.empty()) expect_op(",");
-        if (at_tuple_end(extra_ends)) break;
+        if (at_tuple_end()) break;
         items.push_back(target_item(with_namespace));
         if (!current().is_op(",")) break;
         is_tuple = true;

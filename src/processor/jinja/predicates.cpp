@@ -112,13 +112,15 @@ bool in(Interpreter& interpreter, const Value& value, const Arguments& arguments
     return contains(interpreter, given[0], value);
 }
 
-bool names_filter(Interpreter&, const Value& value, const Arguments& arguments) {
+bool names_filter(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
     no_arguments(arguments);
+    (void)hash(interpreter.budget(), value);  // a list is no name, nor anything else one may ask for
     return value.is_text() && find_filter(value.as_text()) != nullptr;
 }
 
-bool names_test(Interpreter&, const Value& value, const Arguments& arguments) {
+bool names_test(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
     no_arguments(arguments);
+    (void)hash(interpreter.budget(), value);
     return value.is_text() && find_test(value.as_text()) != nullptr;
 }
 

@@ -367,11 +367,13 @@ constexpr Method kMethods[] = {
 
 }  // namespace
 
-Function find_string_method(std::string_view name) {
+Function find_string_method(std::string_view name, const char** found_name) {
     const auto* const found =
         std::lower_bound(std::begin(kMethods), std::end(kMethods), name,
                          [](const Method& method, std::string_view key) { return method.name < key; });
-    return found != std::end(kMethods) && found->name == name ? found->function : nullptr;
+    if (found == std::end(kMethods) || found->name != name) return nullptr;
+    if (found_name != nullptr) *found_name = found->name.data();
+    return found->function;
 }
 
 }  // namespace sheaf::jinja
