@@ -3,11 +3,13 @@
     run_formats.py --sheaf PROGRAM [--only NAME...] [--keep FOLDER]
 
 Good fixtures (tools/golden/make_formats.py) are scored in float32 and held against Transformers' logits of the same
-weights, below 2e-3 of the spread; those of one group must give the same bytes. Bad ones (format_faults.py) must end
-with exit status 1 and exactly one line on standard error that names the culprit.
+weights, below 2e-3 of the spread; those of one group must give the same bytes; and `inspect` must count the same
+parameters in each. Bad ones (format_faults.py) must end with exit status 1 and exactly one line on standard error
+that names the culprit, and `inspect` must come to an orderly end, too.
 """
 
 import argparse
+import json
 import pathlib
 import subprocess
 import sys
@@ -34,10 +36,39 @@ def score(program, model, output):
     return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SECONDS)
 
 
+def inspect(program, model):
+    return subprocess.run([program, "inspect", str(model), "--json", "--log-level", "error"], capture_output=True,
+                          text=True, errors="replace", timeout=SECONDS)
+
+
+def parameters_of(name):
+    """How many numbers the file holds for the text model, whatever they are stored as; a copied head and the biases
+    that a quantizer added count, for they are there."""
+    shapes = [shape for layer, mixer in enumerate(format_source.LAYERS)
+              for shape in format_source.linear_shapes(layer, mixer)]
+    plain = sum(v.size for n, v in format_source.plain_tensors().items() if n != "lm_head.weight")
+    head = 0 if name == "tied_absent" else format_source.VOCAB * format_source.HIDDEN
+    biases = sum(outputs for _, outputs, _, _ in shapes) if name == "gptq_zero_bias" else 0
+    return plain + head + biases + sum(outputs * inputs for _, outputs, inputs, _ in shapes)
+
+
+def check_inspect(program, name, folder):
+    run = inspect(program, folder)
+    if run.returncode != 0:
+        return f"inspect: exit status {run.returncode}: {run.stderr.strip()[-400:]}"
+    count = json.loads(run.stdout)["parameters"]
+    if count != parameters_of(name):
+        return f"inspect counts {count} parameters instead of {parameters_of(name)}"
+    return None
+
+
 def check_good(program, name, folder, truth, groups):
     """What is wrong with a fixture that must load, or None."""
     kind, group, build = make_formats.VARIANTS[name]
     build(folder)
+    fault = check_inspect(program, name, folder)
+    if fault:
+        return fault
     output = folder / "logits.out"
     run = score(program, folder, output)
     if run.returncode != 0:
@@ -76,6 +107,9 @@ def check_bad(program, name, folder):
             return f"none of {choices} in: {lines[0]}"
     if run.stdout.strip():
         return f"standard output is not empty: {run.stdout[:200]}"
+    look = inspect(program, folder)
+    if look.returncode not in (0, 1) or (look.returncode == 1) != (len(look.stderr.strip().splitlines()) == 1):
+        return f"inspect: exit status {look.returncode}: {look.stderr.strip()[-400:]}"
     print(f"  {name}: {lines[0][:200]}")
     return None
 
