@@ -46,8 +46,8 @@ void ThreadPool::drain(uint32_t generation) {
     uint64_t next = next_.load(std::memory_order_acquire);
     while (generation_of(next) == generation) {
         const auto task = static_cast<int64_t>(next & 0xffffffffu);
-        if (task >= count_.load(std::memory_order_relaxed)) break;
-        if (!next_.compare_exchange_weak(next, next + 1, std::memory_order_acq_rel)) continue;
+        if (task >= count_.load()) break;
+        if (!next_.compare_exchange_weak(next, next + 1)) continue;
         try {
             (*task_)(task);
         } catch (...) {
@@ -83,13 +83,16 @@ void ThreadPool::parallel_for(int64_t count, const std::function<void(int64_t)>&
     }
     SHEAF_CHECK(count <= INT32_MAX, "{} tasks", count);
     std::lock_guard call(call_mutex_);
-    const uint32_t generation = generation_of(next_.load(std::memory_order_relaxed)) + 1;
+    // Closed first: a worker that still looks at the last call must not read this call's count beside the old
+    // number.
+    const uint32_t closed = generation_of(next_.load(std::memory_order_relaxed)) + 1, generation = closed + 1;
+    next_.store((static_cast<uint64_t>(closed) << 32) | 0xffffffffu);
     task_ = &task;
-    count_.store(count, std::memory_order_relaxed);
-    done_.store(0, std::memory_order_relaxed);
+    count_.store(count);
+    done_.store(0);
     {
         std::lock_guard lock(mutex_);  // a worker about to sleep sees it or is woken
-        next_.store(static_cast<uint64_t>(generation) << 32, std::memory_order_release);
+        next_.store(static_cast<uint64_t>(generation) << 32);
     }
     wake_.notify_all();
     drain(generation);

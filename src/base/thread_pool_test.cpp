@@ -22,6 +22,17 @@ TEST(ThreadPool, RunsEveryTaskOnceForAnyNumberOfThreads) {
     }
 }
 
+TEST(ThreadPool, ALateWorkerTakesNoTaskOfTheNextCall) {
+    // Short calls of changing length: a worker that comes back from one call meets the start of the next.
+    ThreadPool pool(3);
+    for (int64_t round = 0; round < 200000; ++round) {
+        const int64_t count = 2 + round * 7919 % 13;
+        std::atomic<int64_t> sum{0};
+        pool.parallel_for(count, [&](int64_t i) { sum += i + 1; });
+        ASSERT_EQ(sum, count * (count + 1) / 2);
+    }
+}
+
 TEST(ThreadPool, RethrowsAndGoesOn) {
     ThreadPool pool(3);
     EXPECT_THROW(pool.parallel_for(20,
