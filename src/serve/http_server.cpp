@@ -185,7 +185,7 @@ class HttpServer::Implementation {
     void adopt(HttpSession::Socket socket) {
         auto session = std::make_shared<HttpSession>(std::move(socket), handler_, options_.limits);
         sessions_.push_back(session);
-        if (draining_) session->close_when_idle();
+        if (draining_) session->close_after_answer();
         ++connections_;
         asio::co_spawn(io_, session->run(), [this](const std::exception_ptr&) {
             --connections_;

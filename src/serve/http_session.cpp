@@ -79,7 +79,7 @@ void HttpSession::watch_write() {
 }
 
 void HttpSession::close_when_idle() {
-    closing_ = true;
+    closing_ = idle_unwanted_ = true;
     notify();
 }
 
@@ -119,7 +119,7 @@ asio::awaitable<HttpSession::Read> HttpSession::fill(Clock::time_point deadline)
         }
         if (!would_block(error)) co_return Read::closed;
         if (Clock::now() >= deadline) co_return Read::timeout;
-        if (closing_ && idle_) co_return Read::closed;
+        if (idle_unwanted_ && idle_) co_return Read::closed;
         read_ready_ = false;
         watch_read();
         co_await sleep_until(deadline);

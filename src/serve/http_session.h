@@ -24,8 +24,9 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
     HttpSession(Socket socket, HttpHandler& handler, const HttpLimits& limits);
 
     boost::asio::awaitable<void> run();
-    /// On the network thread: close when idle, or after the present answer.
+    /// On the network thread: close when idle, or after the present answer; a new connection gets one answer.
     void close_when_idle();
+    void close_after_answer() { closing_ = true; }
     /// On the network thread: close now.
     void close_now();
 
@@ -61,7 +62,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
     bool read_watched_ = false, read_ready_ = false, write_watched_ = false;
     bool pipelined_ = false;  // bytes behind the request: only polling can tell whether the client is there
     bool idle_ = false;       // between requests
-    bool closing_ = false, closed_ = false;
+    bool closing_ = false, closed_ = false, idle_unwanted_ = false;
     std::atomic<bool> wake_posted_{false};
     std::vector<char> scratch_;
     std::string in_;

@@ -248,9 +248,9 @@ void Server::Implementation::log_statistics() {
             return whole > 0 ? 100.0 * static_cast<double>(part) / static_cast<double>(whole) : 0.0;
         };
         log::info(
-            "prompt throughput: {:.1f} tokens/s, generation throughput: {:.1f} tokens/s, running: {}, "
-            "waiting: {}, "
-            "KV cache usage: {:.1f}%, prefix cache hit rate: {:.1f}%",
+            "Avg prompt throughput: {:.1f} tokens/s, Avg generation throughput: {:.1f} tokens/s, Running: {} "
+            "reqs, "
+            "Waiting: {} reqs, KV cache usage: {:.1f}%, Prefix cache hit rate: {:.1f}%",
             static_cast<double>(now.prompt_tokens - last_stats_.prompt_tokens) / seconds,
             static_cast<double>(now.generation_tokens - last_stats_.generation_tokens) / seconds, now.running,
             now.waiting,

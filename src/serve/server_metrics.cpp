@@ -143,7 +143,7 @@ struct ServerMetrics::Model {
         for (const char* reason : {"stop", "length", "abort", "error"}) success_counter(reason);
         first_token = histogram("time_to_first_token_seconds", "Time to first token.", first_token_buckets);
         inter_token = histogram("inter_token_latency_seconds", "Time between tokens.", token_buckets);
-        per_token_old =
+        output_token =
             histogram("time_per_output_token_seconds", "Time between tokens (former name).", token_buckets);
         per_token = histogram("request_time_per_output_token_seconds", "Mean time per token of a request.",
                               token_buckets);
@@ -193,7 +193,7 @@ struct ServerMetrics::Model {
     prometheus::Gauge *running, *waiting, *cache_usage;
     Total prompt_tokens, generation_tokens, preemptions, prefix_queries, prefix_hits;
     prometheus::Family<prometheus::Counter>* success;
-    Histogram *first_token, *inter_token, *per_token_old, *per_token, *latency, *queue, *inference, *prefill,
+    Histogram *first_token, *inter_token, *output_token, *per_token, *latency, *queue, *inference, *prefill,
         *decode, *prompt_length, *generation_length, *longest, *choices, *max_tokens, *computed;
 
   private:
@@ -240,7 +240,7 @@ void ServerMetrics::next_tokens(double seconds, int32_t count) {
     Model* model = parts_->ready;
     for (int32_t i = 0; model && i < count; ++i) {
         model->inter_token->Observe(seconds / count);
-        model->per_token_old->Observe(seconds / count);
+        model->output_token->Observe(seconds / count);
     }
 }
 

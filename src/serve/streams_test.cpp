@@ -95,7 +95,7 @@ TEST(Streams, AStalledReaderIsClosedAndOthersGoOn) {
     options.limits.stream_bytes = 64 << 10;
     TestServer test(options);
     test.engine->options_.max_model_len = 200'000;
-    test.answer = long_text(60'000);
+    test.answer = long_text(6'000);
     HttpClient stalled(test.server.port(), 4096);
     Json body = chat(true);
     body["logprobs"] = true;
@@ -113,9 +113,12 @@ TEST(Streams, ASlowReaderGetsEverything) {
     options.limits.stream_bytes = 16 << 10;
     TestServer test(options);
     test.engine->options_.max_model_len = 50'000;
-    test.answer = long_text(20'000);
+    test.answer = long_text(4'000);
     HttpClient client(test.server.port(), 4096);
-    client.send(post(chat(true)));
+    Json body = chat(true);
+    body["logprobs"] = true;
+    body["top_logprobs"] = 20;  // in all some megabytes, more than the sockets hold
+    client.send(post(body));
     client.read_head();
     std::this_thread::sleep_for(300ms);  // the server must hold back, then go on
     std::string text, last;
@@ -165,7 +168,10 @@ TEST(Streams, DrainLetsRunningAnswersFinish) {
     bool drained = false;
     std::thread drain([&] { drained = test.server.drain(20); });
     while (test.client().get("/health").status == 200) std::this_thread::sleep_for(1ms);
-    EXPECT_EQ(test.client().get("/health").json()["status"], "draining");
+    ClientResponse health = test.client().get("/health");
+    EXPECT_EQ(health.status, 503);
+    EXPECT_EQ(health.headers["connection"], "close");
+    EXPECT_EQ(health.json().value("status", ""), "draining");
     EXPECT_EQ(test.client().post("/v1/chat/completions", chat(false)).status, 503);
     EXPECT_TRUE(idle.at_end());
     std::string last, text;
