@@ -93,6 +93,9 @@ class LoadingVisitor final : public WeightVisitor {
     }
 
     void tied_linear(const std::string& name, Linear& slot, int64_t out, int64_t in) override {
+        // A file that holds a head of its own means it, whatever the configuration says; so does the
+        // reference.
+        if (find_weight_format(source_, "lm_head")) return linear("lm_head", slot, out, in);
         guarded(name, [&] {
             const Shape shape{out, in};
             HostLinear linear;
@@ -169,15 +172,14 @@ int64_t layer_of(std::string_view name) {
 
 /// Tensors a text model may leave alone: vision, multi-token prediction, constants of old files,
 /// and the layers from `first_skipped` up to `all_layers` that the caller does not want.
-void skip_known(WeightSource& source, const ModelConfig& config, int64_t first_skipped, int64_t all_layers) {
+void skip_known(WeightSource& source, int64_t first_skipped, int64_t all_layers) {
     bool vision = false, mtp = false;
     for (const std::string& name : source.unused()) {
         const bool is_vision = name.starts_with("model.visual."), is_mtp = name.starts_with("mtp.");
         const bool constant = name.ends_with(".inv_freq");
-        const bool tied_head = config.tie_word_embeddings && name.starts_with("lm_head.");
         const int64_t layer = layer_of(name);
         const bool unwanted = layer >= first_skipped && layer < all_layers;
-        if (!is_vision && !is_mtp && !constant && !tied_head && !unwanted) continue;
+        if (!is_vision && !is_mtp && !constant && !unwanted) continue;
         vision |= is_vision;
         mtp |= is_mtp;
         source.skip(name);
@@ -239,7 +241,7 @@ std::shared_ptr<Model> load_model(WeightSource& source, ModelConfig config, Mach
 
     MissingVisitor missing(source, model->config.quantization);
     model->text.for_each_weight(model->config, missing);
-    skip_known(source, model->config, model->config.text.num_hidden_layers, all_layers);
+    skip_known(source, model->config.text.num_hidden_layers, all_layers);
     if (!missing.names.empty())
         fail(ErrorKind::corrupt_file, "{} tensors that config.json calls for are missing: {}{}",
              missing.names.size(), shortened(missing.names),
