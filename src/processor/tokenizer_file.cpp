@@ -225,6 +225,7 @@ class Spellings {
 
 Spellings read_vocabulary(const json& model, TokenizerFile& file) {
     const auto& vocabulary = member(model, "vocab").get_ref<const json::object_t&>();
+    if (vocabulary.empty()) fail(ErrorKind::corrupt_file, "the model's \"vocab\" is empty");
     Spellings spellings(vocabulary.size());
     file.tokens.reserve(vocabulary.size());
     for (const auto& [spelling, value] : vocabulary) {

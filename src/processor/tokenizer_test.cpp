@@ -210,6 +210,14 @@ TEST_F(TokenizerTest, HostileTextsCostNoMoreThanTheirLength) {
     }
 }
 
+TEST_F(TokenizerTest, NoTokenizerDecodesToNothingAndRefusesText) {
+    Tokenizer none = Tokenizer::none();
+    EXPECT_EQ(none.vocabulary_size(), 0);
+    EXPECT_EQ(none.decode(Ids{0, 1, 77}), "");
+    EXPECT_EQ(none.eos_token_id(), std::nullopt);
+    EXPECT_THROW(none.encode("a"), Error);
+}
+
 TEST_F(TokenizerTest, MissingAndBrokenFiles) {
     testing::TemporaryFolder folder;
     try {
@@ -277,6 +285,10 @@ TEST_F(TokenizerTest, FilesThatContradictThemselvesAreRefused) {
     EXPECT_THAT(corrupt({{"model", {{"merges", {"a b c"}}}}}), HasSubstr("merge 0"));
     EXPECT_THAT(corrupt({{"model", {{"vocab", {{"!", nullptr}}}, {"merges", json::array()}}}}),
                 HasSubstr("0x21"));
+    json empty = document_;
+    empty["model"]["vocab"] = json::object();
+    empty["model"]["merges"] = json::array();
+    EXPECT_THAT(refusal(ErrorKind::corrupt_file, empty), HasSubstr("is empty"));
     EXPECT_THAT(corrupt({{"added_tokens", 7}}), HasSubstr("added_tokens"));
     json twice = document_["added_tokens"];
     twice[1]["content"] = twice[0]["content"];
