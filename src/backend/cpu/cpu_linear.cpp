@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t lanes = PackedMatrix::tile_outputs;
 constexpr int64_t rows_per_task = 96;    // of inputs that stay in the second-level cache
-constexpr int64_t tasks_per_thread = 6;  // against uneven ends
+constexpr int64_t tasks_per_thread = 16;  // against uneven ends
 
 int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;

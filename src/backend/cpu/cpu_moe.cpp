@@ -206,7 +206,7 @@ Tensor CpuOps::moe(const Tensor& x, const Routing& routing, const Experts& handl
                             std::min(inner, begin + inner_task));
     });
     const int64_t outer = ceil_div(experts.hidden, lanes);
-    const int64_t outer_task = std::min(step, tiles_per_task(outer, wanted, 2));
+    const int64_t outer_task = std::min(step, tiles_per_task(outer, 2 * pool_.thread_count(), 2));
     pool_.parallel_for(ceil_div(outer, outer_task), [&](int64_t task) {
         mixture.down(task * outer_task, std::min(outer, (task + 1) * outer_task), result);
     });
