@@ -309,7 +309,7 @@ asio::awaitable<bool> HttpSession::transmit(std::shared_ptr<Exchange> exchange, 
         gone = !write_some() || peer_gone();
         if (gone) break;
         if (total_sent_ != before) exchange->sent(out_.size() - out_sent_);
-        if (out_.empty() && ended_) break;
+        if (out_.empty() && total_sent_ != before) continue;  // more may have come meanwhile
         const auto now = Clock::now();
         Clock::time_point deadline = now + std::chrono::milliseconds(pipelined_ ? 200 : 60'000);
         if (!out_.empty()) {
