@@ -229,7 +229,7 @@ def main():
             check_names(findings, path, text)
             if top == "src":
                 check_source(findings, path, text)
-    for folder in sorted(p.name for p in (root / "src").iterdir() if p.is_dir()):
+    for folder in sorted(p.name for p in (root / "src").glob("*") if p.is_dir()):
         if folder not in INCLUDES:
             findings.lines.append(f"src/{folder}: a folder the include table does not know")
     if not files:

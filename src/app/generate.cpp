@@ -63,9 +63,7 @@ class Batch {
           most_(static_cast<size_t>(2 * std::max(service.model().engine->options().max_num_seqs, 1))),
           handler_([this](int) {
               std::lock_guard lock(mutex_);
-              for (Running& one : running_)
-                  if (one.generation)
-                      one.generation->abort({Failure::Kind::shutting_down, "interrupted", {}});
+              abort_all();
               return false;
           }) {}
 
@@ -84,6 +82,12 @@ class Batch {
     }
 
   private:
+    /// Needs the mutex.
+    void abort_all() {
+        for (Running& one : running_)
+            if (one.generation) one.generation->abort({Failure::Kind::shutting_down, "interrupted", {}});
+    }
+
     bool start_next(const std::shared_ptr<ResultCollector>& only) {
         auto line = lines_.next();
         if (!line) return false;
@@ -99,6 +103,7 @@ class Batch {
         }
         std::lock_guard lock(mutex_);
         running_.push_back(std::move(one));
+        if (interrupt_signal() != 0) abort_all();  // the handler may have run just before
         return true;
     }
 

@@ -24,15 +24,15 @@ void wait_for_signals(sigset_t signals) {
     while (true) {
         int signal = 0;
         if (sigwait(&signals, &signal) != 0) continue;
-        if (signal_that_came.load() != 0) _exit(128 + signal);
+        // Set before the handler runs: what the handler wakes up must see it.
+        if (signal_that_came.exchange(signal) != 0) _exit(128 + signal);
         {
             std::lock_guard lock(handler_mutex);
             if (handler) {
-                if (!handler(signal)) signal_that_came = signal;
+                if (handler(signal)) signal_that_came = 0;
                 continue;
             }
         }
-        signal_that_came = signal;
         const timespec grace{grace_seconds, 0};
         const int second = sigtimedwait(&signals, nullptr, &grace);
         _exit(128 + (second > 0 ? second : signal));

@@ -31,6 +31,18 @@ void finish() {
     if (std::fflush(stdout) != 0) fail(ErrorKind::io, "standard output: {}", std::strerror(errno));
 }
 
+namespace {
+
+/// "12,345", "3.5 GiB", "97 %": what stands under another of its kind.
+bool is_figure(const std::string& cell) {
+    const size_t end = cell.find_first_not_of("0123456789,.");
+    if (end == 0 || cell.empty()) return false;
+    return end == std::string::npos ||
+           (cell[end] == ' ' && cell.size() - end <= 4 && cell.find(' ', end + 1) == std::string::npos);
+}
+
+}  // namespace
+
 std::string table(const std::vector<std::vector<std::string>>& rows) {
     std::vector<size_t> widths;
     for (const auto& row : rows)
@@ -42,7 +54,7 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
     for (const auto& row : rows) {
         std::string line;
         for (size_t i = 0; i < row.size(); ++i) {
-            const bool right = i > 0 && !row[i].empty() && row[i][0] >= '0' && row[i][0] <= '9';
+            const bool right = i > 0 && is_figure(row[i]);
             line +=
                 right ? fmt::format("{:>{}}", row[i], widths[i]) : fmt::format("{:<{}}", row[i], widths[i]);
             line += "  ";

@@ -18,7 +18,7 @@ void write_line(const nlohmann::ordered_json& value);
 /// Flushes; a command that printed anything is done only after it.
 void finish();
 
-/// Rows of cells under a heading, columns aligned; numbers (cells that begin with a digit) to the right.
+/// Rows of cells under a heading, columns aligned; figures ("12,345", "3.5 GiB") to the right.
 std::string table(const std::vector<std::vector<std::string>>& rows);
 /// "131.2 GiB"
 std::string bytes_text(double bytes);

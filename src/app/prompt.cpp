@@ -47,7 +47,9 @@ Json positions(const Prompt& prompt) {
 }
 
 Json describe(const ServedModel& model, const PromptBuilder& builder, const InputLine& line) {
-    const ReaderContext context{model.defaults, model.limits, model.tokenizer->vocabulary_size()};
+    const int32_t known = model.tokenizer->vocabulary_size();  // none without a tokenizer: any id passes
+    const ReaderContext context{model.defaults, model.limits,
+                                known > 0 ? known : std::numeric_limits<int32_t>::max()};
     const GenerationRequest request = read_line_request(line.content, context);
     const BuiltPrompt built = std::move(builder.build(request, std::numeric_limits<int32_t>::max()).front());
     const std::vector<int32_t>& ids = built.prompt.token_ids;

@@ -46,7 +46,9 @@ class Serve(unittest.TestCase, Expectations):
         connection.request(method, path, json.dumps(body) if body is not None else None,
                            {"Content-Type": "application/json"} | (headers or {}))
         response = connection.getresponse()
-        return response.status, response.read()
+        answer = response.status, response.read()
+        connection.close()
+        return answer
 
     def ready(self, port):
         for _ in range(600):

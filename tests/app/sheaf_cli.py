@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("SHEAF_PROGRAM", str(ROOT / "build/release/sheaf"))
 TINY = ROOT / "tests/golden/models/moe13"  # no tokenizer
 TINY_LOGITS = ROOT / "tests/golden/logits/moe13"
-TALKER = ROOT / "models/demo"
+TALKER = next(folder for folder in (ROOT / "models/demo", ROOT / "models/demo-bf16") if folder.exists())
 
 
 def environment(extra=None):

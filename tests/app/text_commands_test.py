@@ -64,7 +64,12 @@ class Prompt(unittest.TestCase, Expectations):
             self.assert_error(sheaf("prompt", TALKER, "--prompt", "x", "--chat-template", folder + "/absent"), 1, "absent")
 
     def test_no_tokenizer(self):
-        self.assert_error(sheaf("prompt", TINY, "--prompt", "x"), 1, "tokenizer.json")
+        process = sheaf("prompt", TINY, "--input", "-", text='{"token_ids": [1, 2]}\n{"messages": [{"role": "user", "content": "x"}]}\n')
+        self.assert_done(process)
+        tokens, messages = results(process)
+        self.assertEqual(tokens["token_ids"], [1, 2])
+        self.assertIn("chat template", messages["error"])
+        self.assertIn("no tokenizer.json", process.stderr)
 
 
 class Generate(unittest.TestCase, Expectations):
