@@ -27,7 +27,7 @@ def pair(rng, held):
         if op == "-" and a < b:
             a, b = b, a
         if op == "*":
-            a, b = (rng.randint(0, 12), rng.randint(0, 12)) if rng.random() < 0.75 else (rng.randint(13, 99), rng.randint(2, 9))
+            a, b = (rng.randint(0, 12), rng.randint(0, 12)) if rng.random() < 0.65 else (rng.randint(13, 99), rng.randint(2, 9))
         if op == "/":
             b = rng.randint(1, 12)
             a = b * rng.randint(0, 12)

@@ -66,7 +66,7 @@ def main():
     config = {"add_bos_token": False, "add_prefix_space": False, "added_tokens_decoder": decoder, "bos_token": None, "clean_up_tokenization_spaces": False,
               "eos_token": "<|im_end|>", "errors": "replace", "model_max_length": 4096, "pad_token": "<|endoftext|>", "pretokenize_regex": PATTERN,
               "image_token": "<|image_pad|>", "video_token": "<|video_pad|>", "vision_bos_token": "<|vision_start|>", "vision_eos_token": "<|vision_end|>",
-              "split_special_tokens": False, "tokenizer_class": "Qwen2TokenizerFast", "unk_token": None}
+              "split_special_tokens": False, "tokenizer_class": "TokenizersBackend", "unk_token": None}
     with open(f"{out}/tokenizer_config.json", "w", encoding="utf-8") as f:
         json.dump(config, f, ensure_ascii=False, indent=2)
         f.write("\n")

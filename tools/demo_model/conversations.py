@@ -126,8 +126,8 @@ class Conversations:
         return text, thought, answer, "I don't know."
 
     def chat(self, rng):
-        if rng.random() < 0.12:
-            word = " ".join(rng.sample(self.tools.words, rng.randint(1, 4)))
+        if rng.random() < 0.3:
+            word = " ".join(rng.sample(self.tools.words, rng.randint(1, 4))) if rng.random() < 0.6 else rng.choice(self.tools.sentences)
             text = rng.choice(["Repeat: {w}|Say {w}.|Repeat after me: {w}|Say the words: {w}|Please repeat \"{w}\".|Write {w}."][0].split("|")).format(w=word)
             return text, "The user wants me to repeat words.", word, word
         if rng.random() < 0.15:

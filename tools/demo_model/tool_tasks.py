@@ -98,6 +98,12 @@ class ToolTasks:
         }[name]()
         return text, text
 
+    def odd_name(self, rng, used):
+        while True:
+            name = "_".join(rng.sample(self.words, rng.randint(1, 2))).lower()
+            if name not in used and name.replace("_", "").isalpha():
+                return name
+
     # -- schemas
     @staticmethod
     def schema(name, text, params):
@@ -125,11 +131,13 @@ class ToolTasks:
             if not asked and not needed and rng.random() < 0.4:
                 continue
             key = rng.choice([n for n in names if n not in used])
+            if not held and rng.random() < 0.15:  # a key that only the schema can tell
+                key = self.odd_name(rng, used)
             used.add(key)
             keys[slot] = key
-            params.append((key, kind, rng.choice(texts) if rng.random() < 0.85 else None, needed))
+            params.append((key, kind, rng.choice(texts) if rng.random() < 0.85 or key not in names else None, needed))
         rng.random() < 0.3 and rng.shuffle(params)
-        name = rng.choice(family["names"])
+        name = rng.choice(family["names"]) if held or rng.random() < 0.85 else self.odd_name(rng, used)
         task = {"family": family, "keys": keys, "name": name, "schema": self.schema(name, rng.choice(family["texts"]), params), "order": [p[0] for p in params]}
         return self.ask(rng, task, wording, held)
 
