@@ -1,6 +1,6 @@
 """Trains the demo model for a fixed time on one GPU and writes the BF16 checkpoint.
 
-    train.py --facts FACTS.json --tokenizer FOLDER --out FOLDER --seconds 500 [--resume CHECKPOINT] [--try-optimizers 25]
+    train.py --facts FACTS.json --tokenizer FOLDER --out FOLDER --seconds 500 [--resume CHECKPOINT, BF16 or W4A16] [--try-optimizers 25]
 
 Conversations are made on the fly by worker processes (fixed seeds) and packed into rows of 1,024 tokens; only the
 assistant's turns are targets. The learning rate warms up, then falls linearly to zero at the time limit. In the later part of
@@ -26,6 +26,7 @@ import fast_model
 import model_files
 from conversations import Conversations, Renderer
 from optimizers import Optimizer
+from quantized_loader import load_any
 
 PAD = 8100
 
@@ -122,7 +123,7 @@ def build_model(resume, device):
     from transformers import Qwen3_5MoeConfig, Qwen3_5MoeForConditionalGeneration
 
     if resume:
-        return Qwen3_5MoeForConditionalGeneration.from_pretrained(resume, dtype=torch.float32).to(device).train()
+        return load_any(resume, torch.float32).to(device).train()
     model = Qwen3_5MoeForConditionalGeneration(Qwen3_5MoeConfig.from_dict(model_files.config_dict())).float()
     model.tie_weights()
     for layer in model.model.language_model.layers:
