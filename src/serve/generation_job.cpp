@@ -175,7 +175,8 @@ void GenerationJob::handle_mail(std::deque<std::pair<int32_t, RequestUpdate>>& m
 }
 
 void GenerationJob::apply(Choice& choice, RequestUpdate& update, Delta& delta) {
-    if (choice.generated == 0 && update.cached_tokens > 0) usage_.cached_tokens += update.cached_tokens;
+    // A prompt counts once, however many choices share it.
+    if (choice.generated == 0 && delta.choice % request_.n == 0) usage_.cached_tokens += update.cached_tokens;
     std::ranges::move(update.prompt_logprobs, std::back_inserter(delta.prompt_logprobs));
     std::string text;
     take_tokens(choice, update, delta, text);

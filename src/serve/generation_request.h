@@ -37,7 +37,7 @@ struct GenerationRequest {
     std::vector<std::string> stop;
     bool include_stop = false;
     bool skip_special_tokens = true;
-    std::optional<int32_t> truncate_prompt_tokens;  // keep the last so many
+    std::optional<int32_t> truncate_prompt_tokens;  // keep the last so many; -1: as many as fit
 
     bool parse_output = true;  // false: only the raw text is wanted
     bool parse_tools = true;   // false: tool calls stay text

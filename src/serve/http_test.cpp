@@ -86,8 +86,8 @@ TEST(Http, LimitsTheBody) {
     std::string chunks;
     for (int i = 0; i < 30; ++i) chunks += "64\r\n" + std::string(100, ' ') + "\r\n";
     EXPECT_EQ(status_of(test, post("Transfer-Encoding: chunked\r\n", chunks)), 413);
-    for (const char* bad :
-         {"-2\r\nxx\r\n", "x\r\n", "fffffffffffffffff\r\n", "0x5\r\nabcde\r\n\r\n", "5\r\nabcdefgh\r\n", "\r\n"})
+    for (const char* bad : {"-2\r\nxx\r\n", "x\r\n", "fffffffffffffffff\r\n", "0x5\r\nabcde\r\n\r\n",
+                            "5\r\nabcdefgh\r\n", "\r\n"})
         EXPECT_EQ(status_of(test, post("Transfer-Encoding: chunked\r\n", bad)), 400) << bad;
     EXPECT_EQ(status_of(test, post("Transfer-Encoding: chunked\r\n",
                                    "5;" + std::string(300, 'x') + "\r\nabcde\r\n")),

@@ -128,8 +128,12 @@ std::vector<BuiltPrompt> PromptBuilder::build(const GenerationRequest& request,
     }
     for (BuiltPrompt& one : built) {
         std::vector<int32_t>& ids = one.prompt.token_ids;
-        if (const auto keep = request.truncate_prompt_tokens; keep && ids.size() > static_cast<size_t>(*keep))
-            ids.erase(ids.begin(), ids.end() - *keep);
+        if (request.truncate_prompt_tokens) {
+            const int32_t wanted = *request.truncate_prompt_tokens;
+            const size_t keep =
+                wanted < 0 ? room_for_prompt(request, context_length) : static_cast<size_t>(wanted);
+            if (ids.size() > keep) ids.erase(ids.begin(), ids.end() - static_cast<std::ptrdiff_t>(keep));
+        }
         if (ids.size() > room_for_prompt(request, context_length))
             refuse_length(request.is_chat(), context_length, fmt::format("{}", ids.size()));
         if (ids.empty())

@@ -121,6 +121,8 @@ TEST(PromptBuilder, KeepsWithinTheContext) {
     EXPECT_EQ(test.ids(request, size).size(), static_cast<size_t>(size));
     request.truncate_prompt_tokens = 2;
     EXPECT_EQ(test.ids(request, 4).size(), 2u);
+    request.truncate_prompt_tokens = -1;
+    EXPECT_EQ(test.ids(request, 4).size(), 4u);
     GenerationRequest huge;
     huge.prompts.emplace_back().text = std::string(50'000'000, 'x');
     const auto before = std::chrono::steady_clock::now();

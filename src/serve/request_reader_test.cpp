@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
 #include <set>
 
 #include "serve/request_error.h"
@@ -274,6 +275,52 @@ TEST(RequestReader, NumbersInOtherSpellings) {
     EXPECT_GT(chat({{"top_p", 0}}).sampling.top_p, 0.0f);
     const auto bias = chat({{"logit_bias", {{"5", 1000}, {"7", -3}}}}).sampling.logit_bias;
     EXPECT_EQ(bias, (std::vector<std::pair<int32_t, float>>{{5, 100.0f}, {7, -3.0f}}));
+}
+
+// Whatever stands in the fields, a request is read or refused; nothing else may come of it.
+TEST(RequestReader, RandomFieldsAreReadOrRefused) {
+    std::mt19937 random(1);
+    std::vector<std::string> names = {"unknown", "messages", "prompt"};
+    for (const auto& rule : fields::scalars()) names.emplace_back(rule.name);
+    for (const auto& rule : fields::structured()) names.emplace_back(rule.name);
+    for (const auto& rule : fields::unsupported()) names.emplace_back(rule.name);
+    const char* values[] = {"null",
+                            "true",
+                            "0",
+                            "-1",
+                            "1",
+                            "1.5",
+                            "1e18",
+                            "\"\"",
+                            "\"none\"",
+                            "\"auto\"",
+                            "[]",
+                            "{}",
+                            "[1]",
+                            "[[1]]",
+                            "[null]",
+                            "[{}]",
+                            "[\"a\"]",
+                            "{\"1\":1}",
+                            "{\"type\":\"text\"}",
+                            "{\"include_usage\":true}",
+                            "[{\"role\":\"user\"}]",
+                            "[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]",
+                            "{\"type\":\"function\",\"function\":{\"name\":\"f\"}}"};
+    int read = 0, refused = 0;
+    for (int i = 0; i < 20'000; ++i) {
+        Json body = i % 2 ? chat_body() : completion_body();
+        for (size_t field = random() % 4; field > 0; --field)
+            body[names[random() % names.size()]] = Json::parse(values[random() % std::size(values)]);
+        try {
+            i % 2 ? read_chat_request(body, context()) : read_completion_request(body, context());
+            ++read;
+        } catch (const RequestError&) {
+            ++refused;
+        }
+    }
+    EXPECT_GT(read, 1000);
+    EXPECT_GT(refused, 1000);
 }
 
 TEST(RequestReader, LinesTakeOneKindOfInput) {
