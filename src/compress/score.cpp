@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "model/logits.h"
 #include "ops/contracts.h"
 
 namespace sheaf {
@@ -65,13 +66,6 @@ void Scorer::run(std::span<const int32_t> tokens, bool last_only, const LogitsSi
         ops_->download(model_->text.forward(*ops_, batch), logits.data());
         sink(last_only ? size - 1 : first, outputs, logits);
     }
-}
-
-double log_sum_exp(std::span<const float> row) {
-    const double largest = *std::max_element(row.begin(), row.end());
-    double sum = 0;
-    for (const float value : row) sum += std::exp(static_cast<double>(value) - largest);
-    return largest + std::log(sum);
 }
 
 void Likelihood::add(std::span<const float> row, int32_t next) {

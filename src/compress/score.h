@@ -36,9 +36,6 @@ class Scorer {
     int64_t max_tokens_, chunk_;
 };
 
-/// log(sum(exp(row))) in double.
-double log_sum_exp(std::span<const float> row);
-
 /// Running sum of -log p(token) over positions that have a successor.
 struct Likelihood {
     double negative_log_likelihood = 0;

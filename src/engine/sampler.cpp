@@ -8,19 +8,14 @@
 
 #include "base/counter_random.h"
 #include "base/error.h"
+#include "model/logits.h"
 
 namespace sheaf {
 namespace {
 
 constexpr float masked = -std::numeric_limits<float>::infinity();
 
-double log_sum_exp(std::span<const float> logits, float largest) {
-    double sum = 0;
-    for (const float value : logits) sum += std::exp(static_cast<double>(value - largest));
-    return static_cast<double>(largest) + std::log(sum);
-}
-
-float largest_finite(std::span<const float> logits) {
+void check_finite(std::span<const float> logits) {
     float largest = masked, smallest = std::numeric_limits<float>::infinity();
     bool nan = false;
     for (const float value : logits) {
@@ -31,7 +26,6 @@ float largest_finite(std::span<const float> logits) {
     if (nan || !std::isfinite(largest) || !std::isfinite(smallest))
         fail(ErrorKind::corrupt_file,
              "the model produced logits that are not finite; its weights or dtype are broken");
-    return largest;
 }
 
 void apply_penalties(std::vector<float>& logits, const SamplerInput& input, const SamplingParams& params) {
@@ -125,7 +119,8 @@ int32_t draw(std::span<const float> logits, const SamplingParams& params, uint64
 }  // namespace
 
 PromptLogprob token_logprobs(std::span<const float> logits, int32_t token, int32_t alternatives) {
-    const double normalizer = log_sum_exp(logits, largest_finite(logits));
+    check_finite(logits);
+    const double normalizer = log_sum_exp(logits);
     auto describe = [&](int32_t id, int32_t rank) {
         return TokenLogprob{id, static_cast<float>(static_cast<double>(logits[id]) - normalizer), rank};
     };
@@ -146,7 +141,7 @@ PromptLogprob token_logprobs(std::span<const float> logits, int32_t token, int32
 }
 
 SampledToken sample(const SamplerInput& input, const SamplingParams& params) {
-    largest_finite(input.logits);
+    check_finite(input.logits);
     std::vector<float> logits(input.logits.begin(), input.logits.end());
     apply_masks(logits, input, params);
     apply_penalties(logits, input, params);
