@@ -142,7 +142,7 @@ class LoadingVisitor final : public WeightVisitor {
         return values;
     }
 
-    Tensor keep(Buffer buffer, DType dtype, const Shape& shape) {
+    Tensor keep(const Buffer& buffer, DType dtype, const Shape& shape) {
         advance(buffer.bytes());
         model_.storage.push_back(buffer);
         return buffer.tensor(dtype, shape);
