@@ -124,11 +124,16 @@ void multiply(const PackedMatrix& w, const PackedRows& x, int64_t tile, int64_t 
 }
 
 void pack_block(const float* const* rows, int64_t count, int64_t in, int64_t padded_in, float* block) {
-    for (int64_t r = 0; r < count; ++r) {
-        const float* row = rows[r];
-        for (int64_t k = 0; k < in; ++k) block[k * count + r] = row[k];
-        for (int64_t k = in; k < padded_in; ++k) block[k * count + r] = 0.0f;
+    constexpr int64_t piece =
+        64;  // of every row at a time, so that the written lines stay in the nearest cache
+    for (int64_t begin = 0; begin < in; begin += piece) {
+        const int64_t end = begin + piece < in ? begin + piece : in;
+        for (int64_t r = 0; r < count; ++r) {
+            const float* row = rows[r];
+            for (int64_t k = begin; k < end; ++k) block[k * count + r] = row[k];
+        }
     }
+    for (int64_t i = in * count; i < padded_in * count; ++i) block[i] = 0.0f;
 }
 
 void group_sums(const float* x, int64_t n, int64_t group, float* sums) {

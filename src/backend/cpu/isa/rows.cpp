@@ -48,8 +48,11 @@ void softmax(const float* x, float* y, int64_t n, int64_t valid) {
     if (valid > n) valid = n;
     for (int64_t i = valid > 0 ? valid : 0; i < n; ++i) y[i] = 0.0f;
     if (valid <= 0) return;
-    float best = x[0];
-    for (int64_t i = 1; i < valid; ++i) best = x[i] > best ? x[i] : best;
+    f32x16 columns = set1(x[0]);
+    int64_t whole = 0;
+    for (; whole + lanes <= valid; whole += lanes) columns = max(columns, load(x + whole));
+    float best = max_lanes(columns);
+    for (; whole < valid; ++whole) best = x[whole] > best ? x[whole] : best;
     const f32x16 highest = set1(best);
     for (int64_t i = 0; i < valid; i += lanes)
         store_n(y + i, exp(sub(load_n(x + i, valid - i), highest)), valid - i);

@@ -38,12 +38,6 @@ SHEAF_SIMD void store_n(float* p, f32x16 x, int64_t n) {
     _mm256_maskstore_ps(p, first_lanes(n), x.a);
     _mm256_maskstore_ps(p + 8, first_lanes(n - 8), x.b);
 }
-/// Lane i from p[i * stride].
-SHEAF_SIMD f32x16 load_strided(const float* p, int64_t stride) {
-    const __m256i index = _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
-                                             _mm256_set1_epi32(static_cast<int>(stride)));
-    return {_mm256_i32gather_ps(p, index, 4), _mm256_i32gather_ps(p + 8 * stride, index, 4)};
-}
 
 SHEAF_SIMD f32x16 add(f32x16 x, f32x16 y) {
     return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)};

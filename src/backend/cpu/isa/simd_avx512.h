@@ -35,13 +35,6 @@ SHEAF_SIMD f32x16 load_n(const float* p, int64_t n) {
 SHEAF_SIMD void store_n(float* p, f32x16 x, int64_t n) {
     _mm512_mask_storeu_ps(p, first_lanes(n), x.v);
 }
-/// Lane i from p[i * stride].
-SHEAF_SIMD f32x16 load_strided(const float* p, int64_t stride) {
-    const __m512i index =
-        _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-                           _mm512_set1_epi32(static_cast<int>(stride)));
-    return {_mm512_i32gather_ps(index, p, 4)};
-}
 
 SHEAF_SIMD f32x16 add(f32x16 a, f32x16 b) {
     return {_mm512_add_ps(a.v, b.v)};

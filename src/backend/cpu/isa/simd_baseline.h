@@ -44,12 +44,6 @@ SHEAF_SIMD f32x16 load_n(const float* p, int64_t n) {
 SHEAF_SIMD void store_n(float* p, f32x16 x, int64_t n) {
     if (n > 0) std::memcpy(p, &x, static_cast<size_t>(n < 16 ? n : 16) * sizeof(float));
 }
-/// Lane i from p[i * stride].
-SHEAF_SIMD f32x16 load_strided(const float* p, int64_t stride) {
-    f32x16 r;
-    for (int i = 0; i < 16; ++i) r.v[i / 4][i % 4] = p[i * stride];
-    return r;
-}
 
 SHEAF_SIMD f32x16 add(f32x16 a, f32x16 b) {
     SHEAF_EACH(f32x16, a.v[i] + b.v[i]);
