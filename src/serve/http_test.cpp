@@ -125,7 +125,8 @@ TEST(Http, RoutesAndMethods) {
     EXPECT_EQ(client.post("/health", "").status, 405);
     HttpClient second = test.client();
     EXPECT_EQ(second.get("/v1/models/test?x=1").json()["id"], "test");
-    EXPECT_EQ(second.get("/v1/models/alias").json()["max_model_len"], 512);
+    EXPECT_EQ(second.get("/v1/models/owner/alias").json()["max_model_len"], 512);
+    EXPECT_EQ(second.get("/v1/models/owner%2Falias").json()["id"], "owner/alias");
     EXPECT_EQ(second.get("/v1/models/other").status, 404);
     EXPECT_EQ(second.get("/v1/models").json()["data"].size(), 2u);
     EXPECT_EQ(second.get("/version").json()["version"], "0.1.0");

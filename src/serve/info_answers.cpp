@@ -1,5 +1,6 @@
 // Endpoints that tell about the server: health, models, the start page.
 #include <algorithm>
+#include <charconv>
 
 #include "base/error.h"
 #include "engine/engine.h"
@@ -40,6 +41,23 @@ Json model_json(const ServerState& state, const GenerationService& service, cons
             {"parent", nullptr},
             {"max_model_len", service.max_model_len()},
             {"permission", Json::array()}};
+}
+
+// "owner%2Fname" is how some clients send a name with a slash; what is no such code stays.
+std::string percent_decoded(const std::string& text) {
+    std::string result;
+    for (size_t i = 0; i < text.size(); ++i) {
+        unsigned code = 0;
+        const char* begin = text.data() + i + 1;
+        if (text[i] == '%' && i + 2 < text.size() &&
+            std::from_chars(begin, begin + 2, code, 16).ptr == begin + 2) {
+            result += static_cast<char>(code);
+            i += 2;
+        } else {
+            result += text[i];
+        }
+    }
+    return result;
 }
 
 }  // namespace
@@ -86,9 +104,10 @@ HttpResponse answer_models(const ServerState& state) {
     return json_response({{"object", "list"}, {"data", std::move(list)}});
 }
 
-HttpResponse answer_model(const ServerState& state, const std::string& name) {
+HttpResponse answer_model(const ServerState& state, const std::string& encoded_name) {
     const auto service = state.service();
     if (!service) return answer_not_ready(state);
+    const std::string name = percent_decoded(encoded_name);
     if (std::ranges::find(service->model().names, name) == service->model().names.end())
         return error_response(404, fmt::format("The model `{}` does not exist.", name.substr(0, 64)),
                               "model");

@@ -57,7 +57,7 @@ HttpResponse error_response(int status, const std::string& message, const std::s
 HttpResponse answer_health(const ServerState& state);
 HttpResponse answer_ready(const ServerState& state);
 HttpResponse answer_models(const ServerState& state);
-HttpResponse answer_model(const ServerState& state, const std::string& name);
+HttpResponse answer_model(const ServerState& state, const std::string& encoded_name);
 HttpResponse answer_index(const ServerState& state);
 /// A request that needs the model came while there is none to ask.
 HttpResponse answer_not_ready(const ServerState& state);

@@ -39,8 +39,8 @@ TEST(Streams, AClientThatLeavesFreesTheEngine) {
         ASSERT_TRUE(test.engine->wait_live(1)) << stream;
         const auto before = std::chrono::steady_clock::now();
         client.close();
-        EXPECT_TRUE(test.engine->wait_live(0, 1000ms)) << stream;
-        EXPECT_LT(std::chrono::steady_clock::now() - before, 500ms) << stream;
+        EXPECT_TRUE(test.engine->wait_live(0)) << stream;
+        EXPECT_LT(std::chrono::steady_clock::now() - before, 1000ms) << stream;
     }
 }
 
@@ -53,7 +53,7 @@ TEST(Streams, AClientThatLeavesIsSeenBehindBytesSentAhead) {
     ASSERT_TRUE(test.engine->wait_live(1));
     std::this_thread::sleep_for(50ms);
     client.close();
-    EXPECT_TRUE(test.engine->wait_live(0, 1000ms));
+    EXPECT_TRUE(test.engine->wait_live(0));
 }
 
 TEST(Streams, AClientThatLeavesWhileQueuedFreesTheEngine) {
@@ -68,7 +68,7 @@ TEST(Streams, AClientThatLeavesWhileQueuedFreesTheEngine) {
     }
     ASSERT_TRUE(test.engine->wait_live(16));
     clients.clear();
-    EXPECT_TRUE(test.engine->wait_live(0, 1000ms));
+    EXPECT_TRUE(test.engine->wait_live(0));
     test.engine->paused = false;
     EXPECT_EQ(test.client().post("/v1/chat/completions", chat(false)).status, 200);
 }

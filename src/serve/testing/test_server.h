@@ -41,7 +41,7 @@ class TestServer {
 
     ServedModel model() const {
         ServedModel model;
-        model.names = {"test", "alias"};
+        model.names = {"test", "owner/alias"};
         model.tokenizer = tokenizer;
         model.chat_template = std::make_shared<const ChatTemplate>(chat_template_text);
         model.engine = engine;
