@@ -101,7 +101,8 @@ int run_bench(const Options& options) {
                prompts = numbers(options, "prefill", 1);
     const LoadedModel loaded = load_wanted_model(options.model(), make_wanted_machine(options), options);
     Rows rows(options, loaded);
-    StepBench bench(loaded.model, *loaded.machine, static_cast<int>(options.integer("repeat")));
+    StepBench bench(loaded.model, *loaded.machine, static_cast<int>(options.integer("repeat")),
+                    options.text("routing"));
     for (const int64_t tokens : prompts) rows.add("prefill", 1, tokens, bench.prefill(tokens));
     for (const int64_t context : contexts)
         for (const int64_t batch : batches) rows.add("decode", batch, context, bench.decode(batch, context));

@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "app/bench_routing.h"
 #include "app/interrupt.h"
 #include "base/counter_random.h"
 #include "model/cache_pool.h"
@@ -60,11 +61,15 @@ class ResidentCost final : public WeightVisitor {
 /// Sequences with `context` tokens of zeros in their caches, and one batch of `count` further tokens each.
 class Workload {
   public:
-    Workload(Model& model, Machine& machine, int64_t sequences, int64_t most_tokens)
+    Workload(Model& model, Machine& machine, const std::string& routing, int64_t sequences,
+             int64_t most_tokens)
         : model_(model),
           pool_(model.config.text, machine, static_cast<int32_t>(sequences),
                 static_cast<int32_t>(sequences * ((most_tokens + block_size - 1) / block_size)), block_size),
-          ops_(machine.make_ops()) {
+          ops_(routing == "natural"
+                   ? machine.make_ops()
+                   : make_routed_ops(machine.make_ops(), routing, model.config.text.num_experts,
+                                     model.config.text.num_experts_per_tok)) {
         for (int64_t i = 0; i < sequences; ++i) {
             memory_.push_back(pool_.acquire());
             SHEAF_CHECK(memory_.back().reserve(most_tokens));
@@ -136,12 +141,12 @@ double median_seconds(int repeat, const std::function<void(uint64_t)>& step) {
 
 }  // namespace
 
-StepBench::StepBench(std::shared_ptr<Model> model, Machine& machine, int repeat)
-    : model_(std::move(model)), machine_(machine), repeat_(repeat) {}
+StepBench::StepBench(std::shared_ptr<Model> model, Machine& machine, int repeat, std::string routing)
+    : model_(std::move(model)), machine_(machine), repeat_(repeat), routing_(std::move(routing)) {}
 
 StepTime StepBench::decode(int64_t batch, int64_t context) {
     const TextConfig& text = model_->config.text;
-    Workload workload(*model_, machine_, batch, context + 1);
+    Workload workload(*model_, machine_, routing_, batch, context + 1);
     StepTime result;
     result.tokens = batch;
     result.seconds = median_seconds(repeat_, [&](uint64_t seed) { workload.step(context, 1, seed, true); });
@@ -158,7 +163,7 @@ StepTime StepBench::decode(int64_t batch, int64_t context) {
 
 StepTime StepBench::prefill(int64_t tokens) {
     const TextConfig& text = model_->config.text;
-    Workload workload(*model_, machine_, 1, tokens);
+    Workload workload(*model_, machine_, routing_, 1, tokens);
     StepTime result;
     result.tokens = tokens;
     result.seconds = median_seconds(repeat_, [&](uint64_t seed) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 namespace sheaf {
 
@@ -20,7 +21,8 @@ struct StepTime {
 
 class StepBench {
   public:
-    StepBench(std::shared_ptr<Model> model, Machine& machine, int repeat);
+    /// `routing`: "natural" (the model's own router), "uniform" or "zipf".
+    StepBench(std::shared_ptr<Model> model, Machine& machine, int repeat, std::string routing);
 
     /// `batch` sequences, each with `context` tokens before, get one token each.
     StepTime decode(int64_t batch, int64_t context);
@@ -31,6 +33,7 @@ class StepBench {
     std::shared_ptr<Model> model_;
     Machine& machine_;
     int repeat_;
+    std::string routing_;
 };
 
 }  // namespace sheaf

@@ -130,7 +130,7 @@ void print(const Comparison& result, const Options& options) {
         {"perplexity", {result.first.perplexity(), result.second.perplexity()}},
         {"tokens", kl.kl.size()}};
     if (options.flag("json")) return output::write_line(json);
-    output::write(output::table({{"tokens", output::count_text(static_cast<int64_t>(kl.kl.size()))},
+    output::write(output::pairs({{"tokens", output::count_text(static_cast<int64_t>(kl.kl.size()))},
                                  {"KL mean", fmt::format("{:.6g}", kl.mean())},
                                  {"KL p99", fmt::format("{:.6g}", kl.percentile(0.99))},
                                  {"KL max", fmt::format("{:.6g}", kl.maximum())},

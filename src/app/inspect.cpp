@@ -117,7 +117,7 @@ std::string formats_text(const Json& formats) {
 void print_head(const Json& json) {
     const Json& text = json["text"];
     auto number = [&](const char* key) { return count_text(text[key].get<int64_t>()); };
-    std::vector<std::vector<std::string>> rows = {
+    std::vector<std::pair<std::string, std::string>> rows = {
         {"model", json["model"].get<std::string>()},
         {"architecture",
          fmt::format("{}, {}{}", json["architecture"].get<std::string>(), json["dtype"].get<std::string>(),
@@ -145,7 +145,7 @@ void print_head(const Json& json) {
     rows.push_back({"context", fmt::format("{} tokens", number("max_position_embeddings"))});
     rows.push_back(
         {"vision", json["vision"].get<bool>() ? "in the checkpoint; not used by this version" : "none"});
-    output::write(output::table(rows));
+    output::write(output::pairs(rows));
 }
 
 void print_families(const Json& json) {
@@ -161,14 +161,14 @@ void print_families(const Json& json) {
 }
 
 void print_memory(const Json& memory) {
-    const std::vector<std::vector<std::string>> rows = {
+    const std::vector<std::pair<std::string, std::string>> rows = {
         {"memory", ""},
         {"weights", bytes_text(memory["weights_bytes"].get<double>())},
         {"per token of context", bytes_text(memory["kv_bytes_per_token"].get<double>())},
         {"per sequence", bytes_text(memory["state_bytes_per_sequence"].get<double>())},
         {fmt::format("one sequence of {} tokens", memory["context"].get<int64_t>()),
          bytes_text(memory["bytes_for_one_sequence"].get<double>())}};
-    output::write("\n" + output::table(rows));
+    output::write("\n" + output::pairs(rows));
 }
 
 void print_tensors(const Json& tensors) {

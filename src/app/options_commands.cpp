@@ -228,8 +228,8 @@ constexpr OptionSpec bench_table[] = {
      .kind = choice,
      .value = "natural|uniform|zipf",
      .fallback = "natural",
-     .help = "which experts tokens go to",
-     .reason = "the model's own routing is the one that can be measured in this version"},
+     .help = "which experts tokens go to: the model's own choice, all alike, or few often; bytes are always "
+             "counted for uniform routing"},
     {.name = "repeat",
      .kind = integer,
      .value = "N",

@@ -65,6 +65,15 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
     return text;
 }
 
+std::string pairs(const std::vector<std::pair<std::string, std::string>>& rows) {
+    size_t width = 0;
+    for (const auto& [name, value] : rows) width = std::max(width, name.size());
+    std::string text;
+    for (const auto& [name, value] : rows)
+        text += value.empty() ? name + "\n" : fmt::format("{:<{}}  {}\n", name, width, value);
+    return text;
+}
+
 std::string bytes_text(double bytes) {
     static constexpr const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     size_t unit = 0;

@@ -5,6 +5,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace sheaf::output {
@@ -20,6 +21,8 @@ void finish();
 
 /// Rows of cells under a heading, columns aligned; figures ("12,345", "3.5 GiB") to the right.
 std::string table(const std::vector<std::vector<std::string>>& rows);
+/// Names and what is to be said of each, in two columns.
+std::string pairs(const std::vector<std::pair<std::string, std::string>>& rows);
 /// "131.2 GiB"
 std::string bytes_text(double bytes);
 /// "12,345,678"

@@ -89,7 +89,7 @@ Json describe(const MemoryPlan& plan, const PlanRequest& request) {
 
 void print(const MemoryPlan& plan, const PlanRequest& request) {
     auto bytes = [](uint64_t count) { return bytes_text(static_cast<double>(count)); };
-    std::vector<std::vector<std::string>> rows = {
+    std::vector<std::pair<std::string, std::string>> rows = {
         {"placement", std::string(placement_name(plan.placement))},
         {"memory", fmt::format("{}{}", bytes(plan.memory),
                                request.devices > 1 ? fmt::format(" on {} devices", request.devices) : "")},
@@ -107,7 +107,7 @@ void print(const MemoryPlan& plan, const PlanRequest& request) {
     if (plan.prefill_ceiling > 0)
         rows.push_back({"prefill", fmt::format("{} tokens/s at most",
                                                count_text(static_cast<int64_t>(plan.prefill_ceiling)))});
-    output::write(output::table(rows));
+    output::write(output::pairs(rows));
     std::vector<std::vector<std::string>> table = {
         {"streams", "fits", "caches", "experts", "GB per step", "GFLOP"}};
     if (request.bandwidth > 0) table[0].insert(table[0].end(), {"ceiling tok/s", "predicted"});

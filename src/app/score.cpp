@@ -70,7 +70,7 @@ void print_summary(const Likelihood& likelihood, size_t lines, const Options& op
         return;
     }
     output::write(
-        output::table({{"lines", output::count_text(static_cast<int64_t>(lines))},
+        output::pairs({{"lines", output::count_text(static_cast<int64_t>(lines))},
                        {"tokens", output::count_text(likelihood.tokens)},
                        {"negative log likelihood", fmt::format("{:.6f}", likelihood.negative_log_likelihood)},
                        {"perplexity", fmt::format("{:.6f}", likelihood.perplexity())}}));

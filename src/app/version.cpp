@@ -19,8 +19,8 @@ int run_version(const Options& options) {
                             {"devices", devices}});
         return exit_done;
     }
-    output::write(fmt::format("sheaf {} ({}, {}, {})\n", build_info::version, build_info::commit, build_info::build_type,
-                              build_info::compiler));
+    output::write(fmt::format("sheaf {} ({}, {}, {})\n", build_info::version, build_info::commit,
+                              build_info::build_type, build_info::compiler));
     for (const std::string& device : devices) output::write(device + "\n");
     return exit_done;
 }

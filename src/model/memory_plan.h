@@ -17,8 +17,8 @@ struct PlanRequest {
            flops = 0;         // bytes and operations per second of one device or the host; 0: not known
     double efficiency = 0.6;  // share of the ceiling to predict
     int64_t context = 2048;
-    std::vector<int64_t> streams;
-    CacheTypes types;
+    std::vector<int64_t> streams{};
+    CacheTypes types{};
 };
 
 enum class Placement { device, experts_on_host, host, does_not_fit };

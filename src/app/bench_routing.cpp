@@ -1,0 +1,156 @@
+#include "app/bench_routing.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "base/counter_random.h"
+
+namespace sheaf {
+
+namespace {
+
+/// Rows of `top_k` different experts, drawn once: drawing must not take part in a timed step.
+class RoutingTable {
+  public:
+    RoutingTable(const std::string& pattern, int64_t experts, int64_t top_k) : top_k_(top_k) {
+        std::vector<int32_t> order(static_cast<size_t>(experts));
+        std::vector<double> key(order.size());
+        for (uint64_t row = 0; row < rows; ++row) {
+            std::iota(order.begin(), order.end(), 0);
+            // The top_k largest of log(u) / weight are a weighted draw without replacement.
+            for (size_t i = 0; i < key.size(); ++i) {
+                const double weight = pattern == "zipf" ? 1.0 / static_cast<double>(i + 1) : 1.0;
+                key[i] = std::log(counter_random_uniform(row, i)) / weight;
+            }
+            std::partial_sort(order.begin(), order.begin() + top_k, order.end(),
+                              [&](int32_t a, int32_t b) { return key[a] > key[b]; });
+            ids_.insert(ids_.end(), order.begin(), order.begin() + top_k);
+        }
+    }
+
+    /// Ids of `tokens` rows for one call; `call` also decides which expert has which rank.
+    std::vector<int32_t> draw(uint64_t call, int64_t tokens, int64_t experts) const {
+        std::vector<int32_t> ids(static_cast<size_t>(tokens * top_k_));
+        const uint64_t first = counter_random_bits(call, 1) % rows;
+        const auto shift =
+            static_cast<int64_t>(counter_random_bits(call, 2) % static_cast<uint64_t>(experts));
+        for (int64_t i = 0; i < tokens * top_k_; ++i) {
+            const auto at = (first * static_cast<uint64_t>(top_k_) + static_cast<uint64_t>(i)) % ids_.size();
+            ids[i] = static_cast<int32_t>((ids_[at] + shift) % experts);
+        }
+        return ids;
+    }
+
+  private:
+    static constexpr uint64_t rows = 8192;
+    int64_t top_k_;
+    std::vector<int32_t> ids_;
+};
+
+class RoutedOps final : public Ops {
+  public:
+    RoutedOps(std::unique_ptr<Ops> inner, const std::string& pattern, int64_t experts, int64_t top_k)
+        : inner_(std::move(inner)), table_(pattern, experts, top_k), experts_(experts) {}
+
+    Routing route(const Tensor& x, const Linear& router, int64_t top_k) override {
+        const Routing own = inner_->route(x, router, top_k);  // its work belongs to the step
+        const std::vector<int32_t> ids = table_.draw(++calls_, x.size(0), experts_);
+        const std::vector<float> weights(ids.size(), 1.0f / static_cast<float>(top_k));
+        return {inner_->upload(ids.data(), DType::i32, own.ids.shape()),
+                inner_->upload(weights.data(), DType::f32, own.weights.shape())};
+    }
+
+    DType activation_dtype() const override { return inner_->activation_dtype(); }
+    Tensor make(DType dtype, Shape shape) override { return inner_->make(dtype, shape); }
+    void begin_step() override { inner_->begin_step(); }
+    void begin_layer(int layer) override { inner_->begin_layer(layer); }
+    void download(const Tensor& source, void* host) override { inner_->download(source, host); }
+    Tensor upload(const void* host, DType dtype, Shape shape) override {
+        return inner_->upload(host, dtype, shape);
+    }
+    Tensor cast(const Tensor& x, DType dtype) override { return inner_->cast(x, dtype); }
+    Tensor unary(Unary function, const Tensor& x) override { return inner_->unary(function, x); }
+    Tensor binary(Binary function, const Tensor& x, const Tensor& b) override {
+        return inner_->binary(function, x, b);
+    }
+    Tensor scale(const Tensor& x, float factor) override { return inner_->scale(x, factor); }
+    Tensor matmul(const Tensor& a, const Tensor& b) override { return inner_->matmul(a, b); }
+    Tensor transpose(const Tensor& x) override { return inner_->transpose(x); }
+    Tensor sum_columns(const Tensor& x) override { return inner_->sum_columns(x); }
+    Tensor rsqrt(const Tensor& x, float epsilon) override { return inner_->rsqrt(x, epsilon); }
+    Tensor softmax(const Tensor& x, const Tensor& valid) override { return inner_->softmax(x, valid); }
+    Routing top_k(const Tensor& probabilities, int64_t k) override { return inner_->top_k(probabilities, k); }
+    Tensor gather_rows(const Tensor& table, const Tensor& indices) override {
+        return inner_->gather_rows(table, indices);
+    }
+    void scatter_rows(const Tensor& destination, const Tensor& indices, const Tensor& rows) override {
+        inner_->scatter_rows(destination, indices, rows);
+    }
+    Tensor concat_columns(std::span<const Tensor> parts) override { return inner_->concat_columns(parts); }
+    Tensor linear(const Tensor& x, const Linear& weight) override { return inner_->linear(x, weight); }
+    Tensor linear_f32(const Tensor& x, const Linear& weight) override {
+        return inner_->linear_f32(x, weight);
+    }
+    Tensor expert(const Tensor& x, const Experts& experts, int64_t index) override {
+        return inner_->expert(x, experts, index);
+    }
+    std::pair<Tensor, Tensor> rotary_angles(const Tensor& positions, const Rotary& rotary) override {
+        return inner_->rotary_angles(positions, rotary);
+    }
+    Tensor rms_norm(const Tensor& x, const Norm& norm) override { return inner_->rms_norm(x, norm); }
+    std::pair<Tensor, Tensor> add_rms_norm(const Tensor& x, const Tensor& residual,
+                                           const Norm& norm) override {
+        return inner_->add_rms_norm(x, residual, norm);
+    }
+    Tensor gated_rms_norm(const Tensor& x, const Tensor& gate, const Norm& norm) override {
+        return inner_->gated_rms_norm(x, gate, norm);
+    }
+    Tensor l2_norm(const Tensor& x, int64_t head_dim, float epsilon) override {
+        return inner_->l2_norm(x, head_dim, epsilon);
+    }
+    Tensor swiglu(const Tensor& gate, const Tensor& up) override { return inner_->swiglu(gate, up); }
+    Tensor rotate(const Tensor& x, int64_t head_dim, const Tensor& positions, const Rotary& rotary) override {
+        return inner_->rotate(x, head_dim, positions, rotary);
+    }
+    void write_kv(const KvLayer& cache, const Tensor& key, const Tensor& value, const Batch& batch) override {
+        inner_->write_kv(cache, key, value, batch);
+    }
+    Tensor attention(const Tensor& query, const KvLayer& cache, const Batch& batch, int64_t heads) override {
+        return inner_->attention(query, cache, batch, heads);
+    }
+    Tensor gated_attention(const GatedAttentionInput& input, const Rotary& rotary, const KvLayer& cache,
+                           const Batch& batch) override {
+        return inner_->gated_attention(input, rotary, cache, batch);
+    }
+    Tensor causal_conv1d(const Tensor& x, const Tensor& weight, const StateLayer& state,
+                         const Batch& batch) override {
+        return inner_->causal_conv1d(x, weight, state, batch);
+    }
+    Tensor gated_delta_rule(const DeltaRuleInput& input, const StateLayer& state,
+                            const Batch& batch) override {
+        return inner_->gated_delta_rule(input, state, batch);
+    }
+    Tensor moe(const Tensor& x, const Routing& routing, const Experts& experts) override {
+        return inner_->moe(x, routing, experts);
+    }
+    Tensor all_reduce(const Tensor& x) override { return inner_->all_reduce(x); }
+    Tensor all_gather_columns(const Tensor& x) override { return inner_->all_gather_columns(x); }
+
+  private:
+    std::unique_ptr<Ops> inner_;
+    RoutingTable table_;
+    int64_t experts_;
+    uint64_t calls_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Ops> make_routed_ops(std::unique_ptr<Ops> inner, const std::string& pattern, int64_t experts,
+                                     int64_t top_k) {
+    if (experts == 0) return inner;
+    return std::make_unique<RoutedOps>(std::move(inner), pattern, experts, top_k);
+}
+
+}  // namespace sheaf
