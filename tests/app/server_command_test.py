@@ -71,34 +71,37 @@ class Serve(unittest.TestCase, Expectations):
             self.assertEqual(process.wait(timeout=30), status, "".join(self.log))
             self.assertEqual(process.stdout.read(), "")
 
+    def streaming(self, port, tokens):
+        """A streamed completion of so many tokens, once its first event is there."""
+        body = {"prompt": "a", "max_tokens": tokens, "ignore_eos": True, "temperature": 0, "stream": True,
+                "stream_options": {"include_usage": True}}
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self.addCleanup(connection.close)
+        connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        self.assertEqual(response.status, 200)
+        self.assertTrue(response.readline().startswith(b"data: "))
+        return response
+
     def test_running_answers_finish(self):
         process, port = self.serve()
         self.ready(port)
-        answers = []
-        body = {"prompt": "a", "max_tokens": 200, "ignore_eos": True, "temperature": 0}
-        client = threading.Thread(target=lambda: answers.append(self.request(port, "POST", "/v1/completions", body)))
-        client.start()
-        time.sleep(0.3)
+        answer = self.streaming(port, 1000)
         process.send_signal(signal.SIGTERM)
-        client.join(timeout=60)
+        events = [line for line in answer if line.startswith(b"data: ")]
+        self.assertEqual(events[-1].strip(), b"data: [DONE]")
+        self.assertEqual(json.loads(events[-2][6:])["usage"]["completion_tokens"], 1000)
         self.assertEqual(process.wait(timeout=30), 0)
-        code, body = answers[0]
-        self.assertEqual(code, 200, body)
-        self.assertEqual(json.loads(body)["usage"]["completion_tokens"], 200)
 
     def test_a_second_signal_ends_at_once(self):
         process, port = self.serve()
         self.ready(port)
-        body = {"prompt": "a", "max_tokens": 30000, "ignore_eos": True, "temperature": 0, "stream": True}
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
-        self.assertEqual(connection.getresponse().status, 200)
+        self.streaming(port, 4000)
         process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
         self.assertIsNone(process.poll())
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(timeout=10), 143)
-        connection.close()
 
     def test_port_in_use(self):
         with socket.socket() as other:

@@ -12,8 +12,11 @@ REALS = [0.0, 1.0, -0.5, 3.14, 1e16, 1e-7, 123456.789, 2.5e-10, 1e22, 0.1]
 
 
 class Conversations:
+    """Half of them are plain text in good order, a fifth have media, the rest are wild."""
+
     def __init__(self, random):
         self.random = random
+        self.manner = "wild"
 
     def chance(self, probability):
         return self.random.random() < probability
@@ -38,18 +41,18 @@ class Conversations:
         return {self.random.choice(WORDS): self.value(depth + 1) for _ in range(self.random.randint(0, 3))}
 
     def arguments(self):
-        if self.chance(0.08):
+        if self.manner == "wild" and self.chance(0.08):
             return self.random.choice(["{}", '{"city": "Bonn"}', "not json", None, [], 5])
         return {self.random.choice(WORDS): self.value() for _ in range(self.random.randint(0, 4))}
 
     def call(self):
         function = {"name": self.random.choice(["weather", "edit_file", "搜索", "f"]), "arguments": self.arguments()}
-        if self.chance(0.05):
+        if self.manner == "wild" and self.chance(0.05):
             del function["arguments"]
-        if self.chance(0.1):
+        if self.manner == "wild" and self.chance(0.1):
             return function
         call = {"type": "function", "function": function}
-        if self.chance(0.5):
+        if self.manner != "wild" or self.chance(0.5):
             call["id"] = "".join(self.random.choice("abcdefABC123") for _ in range(9))
         return call
 
@@ -73,6 +76,12 @@ class Conversations:
         )
 
     def content(self):
+        if self.manner == "plain":
+            return self.text()
+        if self.manner == "media":
+            kinds = ("text", "image", "image_url", "video")
+            parts = [p for p in (self.part() for _ in range(5)) if isinstance(p, dict) and p.get("type") in kinds]
+            return self.random.choice([self.text(), parts])
         kind = self.random.random()
         if kind < 0.68:
             return self.text()
@@ -83,23 +92,43 @@ class Conversations:
 
     def message(self, role):
         message = {"role": role}
-        if not self.chance(0.03):
+        if self.manner != "wild":
+            message["content"] = self.text() if role in ("system", "tool") else self.content()
+        elif not self.chance(0.03):
             message["content"] = self.content()
         if role == "assistant":
             if self.chance(0.3):
                 key = self.random.choice(["reasoning_content", "reasoning", "thinking"])
-                message[key] = self.random.choice([self.text(), self.text(), None, 7])
-            if self.chance(0.4):
+                message[key] = self.random.choice([self.text(), self.text(), None, 7]) if self.manner == "wild" else self.text()
+            if self.manner != "wild" and self.chance(0.3):
+                message["tool_calls"] = [self.call() for _ in range(self.random.choice([1, 1, 2]))]
+                if self.chance(0.2):
+                    message["content"] = None
+            elif self.manner == "wild" and self.chance(0.4):
                 calls = [self.call() for _ in range(self.random.randint(0, 3))]
                 message["tool_calls"] = self.random.choice([calls, calls, calls, calls, None, {}])
         if role == "tool":
-            if self.chance(0.5):
+            if self.manner != "wild" or self.chance(0.5):
                 message["tool_call_id"] = "abcdefABC"
             if self.chance(0.3):
                 message["name"] = "weather"
         return message
 
+    def ordered_messages(self):
+        out = [self.message("system")] if self.chance(0.4) else []
+        for _ in range(self.random.randint(1, 4)):
+            out.append(self.message("user"))
+            answer = self.message("assistant")
+            while "tool_calls" in answer:
+                out.append(answer)
+                out += [self.message("tool") for _ in answer["tool_calls"]]
+                answer = self.message("assistant")
+            out.append(answer)
+        return out if self.chance(0.3) else [*out, self.message("user")]
+
     def messages(self):
+        if self.manner != "wild":
+            return self.ordered_messages()
         if self.chance(0.01):
             return []
         out = []
@@ -176,6 +205,7 @@ class Conversations:
         return out
 
     def case(self):
+        self.manner = self.random.choices(["plain", "media", "wild"], [5, 2, 3])[0]
         tools = None
         if self.chance(0.4):
             tools = [self.tool() for _ in range(self.random.randint(0, 3))]

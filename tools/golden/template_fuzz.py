@@ -96,11 +96,12 @@ class TemplateMaker:
         if kind == 1:
             return " ~ ".join(self.inner(self.expression, depth + 1) for _ in range(self.random.randint(2, 3)))
         if kind == 2:
-            return f"{inner()}{self.bounds()}"
+            # A slice of a constant that is no sequence is undefined in jinja2, which folds it, and an error if it is not constant.
+            return f"{self.pick(['s', 't', self.string(), f'({inner()}|string)'])}{self.bounds()}"
         if kind == 3:
             return f"{inner()} * {self.pick(['0', '1', '2', 'i', '-1'])}"
         if kind == 4:
-            return self.pick([f"'%s:%5.2f' % (s, {self.number(depth + 1)})", f"'%d|%-4s|%03d' % ({self.number(3)}, s, i)", f"'{{}}-{{0}}'.format({self.expression(depth + 1)})",
+            return self.pick([f"'%s:%5.2f' % (s, {self.number(depth + 1)})", f"'%d|%-4s|%03d' % ({self.number(3)}, s, i)", f"'{{}}-{{}}'.format({self.expression(depth + 1)}, s)",
                               f"'{{:>6}}|{{x:<4}}'.format(s, x=i)", f"'%s' % {inner()}", f"'%(a)s' % d", f"'{{0[a]}}{{1!r}}'.format(d, {inner()})", f"'{{:,.2f}}'.format({self.number(3)})"])
         if kind == 5:
             return f"{self.inner(self.sequence, depth + 1)}|join{self.pick(['', '(s)', '(chr)'])}".replace("chr", self.string())
@@ -164,7 +165,7 @@ class TemplateMaker:
         if kind == 1:
             return f"{inner()}|list + {self.pick(['[1]', 'm', 'l'])}"
         if kind == 2:
-            return f"{inner()}{self.bounds()}"
+            return f"{self.pick(['l', 'm', 'users', f'({inner()}|list)'])}{self.bounds()}"
         if kind == 3:
             return f"{self.inner(self.text, depth + 1)}.{self.pick(['split()', 'splitlines()', 'split(chr)', 'rsplit(chr, 1)', 'partition(chr)', 'split(chr, 1)', 'split(maxsplit=1)', 'splitlines(true)'])}".replace("chr", self.pick(["','", "'a'", "' '", "'X'"]))
         if kind == 4:
@@ -239,7 +240,7 @@ class TemplateMaker:
 
     def assign(self):
         if self.chance(0.12):
-            return self.tag(f"set {self.target()}, {self.target()} = {self.pick(['1, 2', 'l', '(s, t)', 'd', self.expression(2)])}")
+            return self.tag(f"set {self.target()}, {self.target()} = {self.pick(['1, 2', '(s, t)', 'i, f', '[s, l]', self.expression(2)])}")
         return self.tag(f"set {self.target()} = {self.expression(1)}")
 
     def conditional_block(self, depth):
@@ -252,7 +253,9 @@ class TemplateMaker:
 
     def loop(self, depth):
         source = self.pick(["l", "m", "users", "range(3)", "d", "d.items()", "d|items", "s", "[1, 2, 3, 4]", "nope", "range(5)", "users|selectattr('age')", "[[1, 2], [3, 4]]", "d|dictsort", "'abc'", "l[::-1]", self.sequence(2)])
-        target = "x" if self.chance(0.75) else self.pick(["x, y", "a, y", "(x, y)", "i", "x,"])
+        target = self.pick(["x", "x", "x", "x", "i"])
+        if source in ("d.items()", "d|items", "d|dictsort", "[[1, 2], [3, 4]]") or self.chance(0.03):
+            target = self.pick(["x, y", "a, y", "(x, y)", "x"])
         out = self.tag(f"for {target} in {source}" + (f" if {self.expression(2)}" if self.chance(0.2) else ""))
         outer, self.in_loop = self.in_loop, True
         out += self.body(depth)

@@ -245,7 +245,7 @@ Callable::Callable(const char* name, Value self, Function function)
     : name_(name), self_(std::move(self)), function_(function) {}
 
 std::string Callable::repr() const {
-    return fmt::format("<built-in method {}>", name_);
+    return fmt::format("<built-in method {} of {} object at 0x7f0000000000>", name_, self_.type_name());
 }
 
 Value Callable::call(Interpreter& interpreter, const Arguments& arguments) {

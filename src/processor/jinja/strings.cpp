@@ -16,7 +16,7 @@ std::vector<std::string_view> split_spaces(std::string_view text, std::int64_t m
     text = unicode::strip_left(text);
     while (!text.empty()) {
         if (most >= 0 && static_cast<std::int64_t>(out.size()) >= most) {
-            out.push_back(unicode::strip_right(text));
+            out.push_back(text);  // the rest keeps the space at its end
             return out;
         }
         std::size_t end = 0;
@@ -36,7 +36,7 @@ std::vector<std::string_view> split_spaces_right(std::string_view text, std::int
     text = unicode::strip_right(text);
     while (!text.empty()) {
         if (most >= 0 && static_cast<std::int64_t>(out.size()) >= most) {
-            out.push_back(unicode::strip_left(text));
+            out.push_back(text);
             break;
         }
         std::size_t start = text.size();

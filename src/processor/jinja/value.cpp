@@ -90,6 +90,8 @@ Value Value::dict(Dict entries) {
 }
 
 Value Value::object(std::shared_ptr<Object> object) {
+    // Objects hold values, which hold objects: the bound keeps taking them apart from using up the stack.
+    check_depth(object->depth());
     return {Kind::object, std::move(object)};
 }
 
