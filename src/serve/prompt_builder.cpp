@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include "processor/chat_template.h"
@@ -32,13 +33,17 @@ size_t room_for_prompt(const GenerationRequest& request, int32_t context_length)
     return static_cast<size_t>(std::max(context_length - (request.max_tokens == 0 ? 0 : 1), 0));
 }
 
-bool ends_in_reasoning(const std::string& text, bool continues) {
-    const size_t open = text.rfind("<think>");
-    if (open == std::string::npos || text.find("</think>", open) != std::string::npos) return false;
-    if (!continues) return text.find_first_not_of(spaces, open + 7) == std::string::npos;
+bool ends_in_reasoning(std::string_view text, bool continues) {
+    constexpr std::string_view open_tag = "<think>", close_tag = "</think>";
+    if (!continues) {
+        const size_t last = text.find_last_not_of(spaces);
+        return last != std::string_view::npos && text.substr(0, last + 1).ends_with(open_tag);
+    }
     // A final message that goes on: the block must have been opened in that message.
+    const size_t open = text.rfind(open_tag);
+    if (open == std::string_view::npos || text.find(close_tag, open) != std::string_view::npos) return false;
     const size_t turn = text.rfind("<|im_start|>");
-    return turn == std::string::npos || open > turn;
+    return turn == std::string_view::npos || open > turn;
 }
 
 void check_text_only(const Json& messages) {
