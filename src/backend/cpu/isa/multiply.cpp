@@ -59,11 +59,17 @@ void multiply_tiles(const PackedMatrix& w, const float* x, const float* sums, co
             add_word<Decoder, R, T>(decoder, word, x + i * per_word * R, part);
         }
 #pragma GCC unroll 8
-        for (int r = 0; r < R; ++r)
+        for (int t = 0; t < T; ++t) {
+            const uint8_t* at = tile + t * tile_bytes;
+            const f32x16 scale = load_scale(w, at, g);
+            if (sums) {
+                const f32x16 shift = load_zero_shift(w, at, g);
 #pragma GCC unroll 8
-            for (int t = 0; t < T; ++t)
-                total[r][t] = finish_group(w, tile + t * tile_bytes, g, part[r][t],
-                                           sums ? sums[r * groups + g] : 0.0f, total[r][t]);
+                for (int r = 0; r < R; ++r) part[r][t] = fma(shift, set1(sums[r * groups + g]), part[r][t]);
+            }
+#pragma GCC unroll 8
+            for (int r = 0; r < R; ++r) total[r][t] = fma(scale, part[r][t], total[r][t]);
+        }
     }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
@@ -84,10 +90,8 @@ void multiply_block(const PackedMatrix& w, const float* x, const float* sums, in
         count -= tiles;
     };
     while (count >= widest) run(multiply_tiles<Decoder, R, widest>, widest);
-    if constexpr (widest > 4)
-        if (count >= 4) run(multiply_tiles<Decoder, R, 4>, 4);
-    if constexpr (widest > 2)
-        if (count >= 2) run(multiply_tiles<Decoder, R, 2>, 2);
+    if constexpr (R == 1 && widest > 2)
+        while (count >= 2) run(multiply_tiles<Decoder, R, 2>, 2);
     while (count >= 1) run(multiply_tiles<Decoder, R, 1>, 1);
 }
 

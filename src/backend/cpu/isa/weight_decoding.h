@@ -43,6 +43,7 @@ struct Int4WordDecoder : Int4Decoder {
     static constexpr int per_word = 8;
 };
 
+/// 1 for formats without scales.
 SHEAF_SIMD f32x16 load_scale(const PackedMatrix& w, const uint8_t* tile, int64_t group) {
     const uint8_t* at = tile + w.scale_offset;
     switch (w.scale) {
@@ -61,14 +62,6 @@ SHEAF_SIMD f32x16 load_scale(const PackedMatrix& w, const uint8_t* tile, int64_t
 /// 8 - zero point.
 SHEAF_SIMD f32x16 load_zero_shift(const PackedMatrix& w, const uint8_t* tile, int64_t group) {
     return to_float(sub(set1(8), load_u8(tile + w.zero_offset + group * lanes)));
-}
-
-/// total + the group's part, as packed_matrix.h defines it.
-SHEAF_SIMD f32x16 finish_group(const PackedMatrix& w, const uint8_t* tile, int64_t group, f32x16 part,
-                               float sum, f32x16 total) {
-    if (w.has_zeros) part = fma(load_zero_shift(w, tile, group), set1(sum), part);
-    if (w.scale == ScaleFormat::none) return add(total, part);
-    return fma(load_scale(w, tile, group), part, total);
 }
 
 }  // namespace sheaf::cpu::SHEAF_ISA
