@@ -247,11 +247,23 @@ Interpreter::Flow Interpreter::run_loop(const Statement& s, const Value& iterabl
 }
 
 bool Interpreter::loop_condition(const Statement& s, const std::shared_ptr<Activation>& activation,
-                                 const Value& item) {
+                                 Value& item) {
     return within(activation, [&] {
-        assign(*s.loop->condition_target, item);
-        return truthy(evaluate(*s.loop->condition));
+        const Expression& target = *s.loop->condition_target;
+        assign(target, item);
+        if (!truthy(evaluate(*s.loop->condition))) return false;
+        // As in Jinja, a condition hands on a tuple of its targets, whatever the item was.
+        item = target_value(target);
+        return true;
     });
+}
+
+/// The variables of a target, as the value that would assign them.
+Value Interpreter::target_value(const Expression& target) {
+    if (target.kind == ExpressionKind::name) return slot(target.place);
+    Values items;
+    for (const Expression* part : target.operands) items.push_back(target_value(*part));
+    return Value::tuple(std::move(items));
 }
 
 void Interpreter::execute_call_block(const Statement& s) {

@@ -54,9 +54,9 @@ class Interpreter {
                            const Arguments& arguments);
     std::string call_loop(const Statement& loop, const std::shared_ptr<Activation>& closure,
                           const Value& iterable, int depth);
-    /// Whether the condition of a loop holds for `item`; `activation` is the condition's own.
-    bool loop_condition(const Statement& loop, const std::shared_ptr<Activation>& activation,
-                        const Value& item);
+    /// Whether the condition of a loop holds for `item`, which is then what its targets took of it;
+    /// `activation` is the condition's own.
+    bool loop_condition(const Statement& loop, const std::shared_ptr<Activation>& activation, Value& item);
 
   private:
     enum class Flow : std::uint8_t { normal, broken, continued };
@@ -73,6 +73,7 @@ class Interpreter {
     void execute_call_block(const Statement& statement);
     void assign(const Expression& target, const Value& value);
     void unpack(const Expression& target, const Value& value);
+    Value target_value(const Expression& target);
     void check_namespaces(const Expression& target);
     void enter(const Scope& scope);
     void bind_macro(const MacroParts& macro, const Arguments& arguments);

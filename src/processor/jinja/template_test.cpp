@@ -178,6 +178,13 @@ TEST(Template, RecursiveLoops) {
               "1a(2b2c)1d");
 }
 
+TEST(Template, ALoopConditionHandsOnWhatItsTargetsTook) {
+    EXPECT_EQ(
+        render(
+            "{% for a, b in ['xy', 'zw'] if a %}{{ a }}{{ loop.nextitem }}{{ loop.previtem }}{% endfor %}"),
+        "x('z', 'w')z('x', 'y')");
+}
+
 TEST(Template, StrftimeNow) {
     EXPECT_THAT(render("{{ strftime_now('%Y-%m-%d') }}"),
                 testing::MatchesRegex("[0-9]{4}-[0-9]{2}-[0-9]{2}"));
