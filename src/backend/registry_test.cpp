@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "backend/cuda/cuda_machine.h"
+
 namespace sheaf {
 namespace {
 
@@ -18,9 +20,15 @@ ErrorKind refusal(const std::string& device) {
 
 TEST(Registry, NamesOfDevices) {
     EXPECT_EQ(make_machine("cpu", ComputeType::f32, 2)->compute_type(), ComputeType::f32);
-    EXPECT_EQ(make_machine("auto", ComputeType::bf16, 1)->name().substr(0, 3), "cpu");
+    const bool gpu = cuda::is_usable();
+    EXPECT_EQ(make_machine("auto", ComputeType::bf16, 1)->name().substr(0, 4), gpu ? "cuda" : "cpu ");
     EXPECT_EQ(refusal("tpu"), ErrorKind::invalid_input);
-    EXPECT_EQ(refusal("cuda:0"), ErrorKind::unsupported);
+    if (!gpu) {
+        EXPECT_EQ(refusal("cuda:0"), ErrorKind::unsupported);
+    }
+    EXPECT_EQ(refusal("cuda:4096"), ErrorKind::unsupported);
+    EXPECT_EQ(refusal("cuda:x"), ErrorKind::invalid_input);
+    EXPECT_EQ(refusal("cuda:-1"), ErrorKind::invalid_input);
     EXPECT_EQ(list_devices().front().substr(0, 5), "cpu: ");
 }
 
