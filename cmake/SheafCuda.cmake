@@ -26,3 +26,5 @@ set(CMAKE_CUDA_EXTENSIONS OFF)
 set(CMAKE_CUDA_RUNTIME_LIBRARY Static)  # and so no shared library to miss on a machine without a GPU
 set(SHEAF_CUDA_ENABLED ON)
 message(STATUS "CUDA: nvcc ${CMAKE_CUDA_COMPILER_VERSION}, architectures ${CMAKE_CUDA_ARCHITECTURES}")
+# nvcc cannot evaluate fmt's checks of format strings; in its units they are left to the run time.
+add_compile_definitions("$<$<COMPILE_LANGUAGE:CUDA>:FMT_CONSTEVAL=;FMT_USE_CONSTEXPR=1>")
