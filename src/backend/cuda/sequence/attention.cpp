@@ -1,0 +1,119 @@
+// Attention: checks, the division of scratch, and which kernel takes which sequences.
+#include <cmath>
+
+#include "backend/cuda/cuda_error.h"
+#include "backend/cuda/sequence/sequence.h"
+#include "backend/cuda/sequence/tensors.h"
+
+namespace sheaf::cuda {
+namespace {
+
+constexpr size_t alignment = 256;
+
+size_t aligned(size_t bytes) {
+    return (bytes + alignment - 1) / alignment * alignment;
+}
+
+Pages pages_of(const KvLayer& cache, DType activations) {
+    const Tensor &keys = cache.keys, &values = cache.values;
+    SHEAF_CHECK(keys.rank() == 4 && keys.shape() == values.shape() && keys.dtype() == activations &&
+                    values.dtype() == activations && keys.row_stride() == values.row_stride(),
+                "pages {} {}", dtype_name(keys.dtype()), keys.shape().to_string());
+    SHEAF_CHECK(keys.size(3) % 8 == 0 && keys.size(3) > 0 && keys.size(3) <= 256, "heads of {}",
+                keys.size(3));
+    return {element_of(activations),
+            keys.raw(),
+            values.raw(),
+            keys.row_stride(),
+            static_cast<int32_t>(keys.size(1)),
+            static_cast<int32_t>(keys.size(2)),
+            static_cast<int32_t>(keys.size(3))};
+}
+
+AttentionWork attention_work(const Tensor& query, const KvLayer& cache, const DeviceBatch& batch,
+                             int64_t heads, const Tensor& result) {
+    AttentionWork work;
+    work.element = element_of(query.dtype());
+    work.pages = pages_of(cache, query.dtype());
+    const int64_t columns = heads * work.pages.head_dim;
+    SHEAF_CHECK(heads % work.pages.kv_heads == 0, "{} heads over {}", heads, work.pages.kv_heads);
+    work.query = rows_of(query, query.dtype(), batch.tokens, columns);
+    work.result = rows_of(result, query.dtype(), batch.tokens, columns);
+    SHEAF_CHECK(fits_vectors(work.element, work.query) && fits_vectors(work.element, work.result));
+    work.heads = static_cast<int32_t>(heads);
+    work.factor = 1.0f / std::sqrt(static_cast<float>(work.pages.head_dim));
+    work.batch = batch;
+    return work;
+}
+
+void attend(const AttentionWork& work, cudaStream_t stream) {
+    check(launch_plain_attention(work, stream), "attention");
+}
+
+}  // namespace
+
+void write_kv(const KvLayer& cache, const Tensor& key, const Tensor& value, const DeviceBatch& batch,
+              cudaStream_t stream) {
+    PrepareWork work;
+    work.element = element_of(key.dtype());
+    work.pages = pages_of(cache, key.dtype());
+    const int64_t columns = work.pages.kv_heads * work.pages.head_dim;
+    work.key = rows_of(key, key.dtype(), batch.tokens, columns);
+    work.value = rows_of(value, key.dtype(), batch.tokens, columns);
+    SHEAF_CHECK(fits_vectors(work.element, work.key) && fits_vectors(work.element, work.value));
+    work.batch = batch;
+    check(launch_prepare(work, stream), "write of keys and values");
+}
+
+size_t attention_scratch_bytes(int64_t, const KvLayer&, const DeviceBatch&) {
+    return 0;
+}
+
+size_t gated_attention_scratch_bytes(const GatedAttentionInput& input, const KvLayer& cache,
+                                     const DeviceBatch& batch) {
+    const auto elements = static_cast<size_t>(batch.tokens * input.heads * input.head_dim);
+    return aligned(elements * dtype_size(input.key.dtype())) +
+           attention_scratch_bytes(input.heads, cache, batch);
+}
+
+void attention(const Tensor& query, const KvLayer& cache, const DeviceBatch& batch, int64_t heads,
+               const Tensor& result, const Tensor& scratch, cudaStream_t stream) {
+    SHEAF_CHECK(scratch.bytes() >= attention_scratch_bytes(heads, cache, batch));
+    attend(attention_work(query, cache, batch, heads, result), stream);
+}
+
+void gated_attention(const GatedAttentionInput& input, const Tensor& positions, const Rotary& rotary,
+                     const KvLayer& cache, const DeviceBatch& batch, const Tensor& result,
+                     const Tensor& scratch, cudaStream_t stream) {
+    const int64_t dim = input.head_dim, tokens = batch.tokens, columns = input.heads * dim;
+    const DType dtype = input.key.dtype();
+    SHEAF_CHECK(scratch.bytes() >= gated_attention_scratch_bytes(input, cache, batch));
+    SHEAF_CHECK(cache.keys.size(3) == dim && cache.keys.size(2) == input.kv_heads);
+    const Tensor query(scratch.raw(), dtype, Shape{tokens, columns});
+    AttentionWork work = attention_work(query, cache, batch, input.heads, result);
+    work.gate = rows_of(input.query_and_gate, dtype, tokens, 2 * columns);
+    SHEAF_CHECK(fits_vectors(work.element, work.gate));
+    PrepareWork prepare;
+    prepare.element = work.element;
+    prepare.query_and_gate = work.gate;
+    prepare.key = rows_of(input.key, dtype, tokens, input.kv_heads * dim);
+    prepare.value = rows_of(input.value, dtype, tokens, input.kv_heads * dim);
+    SHEAF_CHECK(fits_vectors(work.element, prepare.key) && fits_vectors(work.element, prepare.value));
+    prepare.query = work.query;
+    prepare.result = work.result;
+    prepare.q_norm = floats_of(input.q_norm.weight, dim);
+    prepare.k_norm = floats_of(input.k_norm.weight, dim);
+    prepare.q_epsilon = input.q_norm.epsilon;
+    prepare.k_epsilon = input.k_norm.epsilon;
+    prepare.heads = work.heads;
+    prepare.angles = angles_of(positions, rotary, tokens);
+    SHEAF_CHECK(2 * prepare.angles.count <= dim);
+    prepare.pages = work.pages;
+    prepare.batch = batch;
+    check(launch_prepare(prepare, stream), "queries and keys");
+    work.gate.data = static_cast<char*>(work.gate.data) + static_cast<size_t>(dim) * dtype_size(dtype);
+    work.gate_step = static_cast<int32_t>(2 * dim);
+    attend(work, stream);
+}
+
+}  // namespace sheaf::cuda

@@ -1,0 +1,111 @@
+// Launchers of this folder's kernels in plain terms: pointers, strides in elements, counts. Called by the
+// .cpp files here, which check tensors and choose; implemented by the .cu files. Each returns the launch's
+// status. Must not know Tensor or Ops.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "backend/cuda/device_batch.h"
+
+namespace sheaf::cuda {
+
+/// Element type of activations and pages.
+enum class Element { f32, bf16 };
+
+/// A matrix by rows; its element type stands beside it.
+struct Rows {
+    void* data = nullptr;
+    int64_t stride = 0;
+};
+
+// --- norms.cu
+enum class NormKind { rms, add_rms, gated_rms, l2 };
+struct NormWork {
+    NormKind kind = NormKind::rms;
+    Element element = Element::bf16;
+    Rows x, other, result, sum;  // other: the residual or the gate
+    const float* weight = nullptr;
+    float epsilon = 0;
+    int64_t rows = 0;
+    int32_t groups = 0, dim = 0;  // columns = groups * dim
+    int32_t threads = 0,
+            vectors = 0;  // threads per group, vectors of 8 per thread; 0 vectors: element by element
+};
+cudaError_t launch_norm(const NormWork& work, cudaStream_t stream);
+cudaError_t launch_swiglu(Element element, Rows gate, Rows up, Rows result, int64_t rows, int64_t columns,
+                          bool vectors, cudaStream_t stream);
+
+struct Angles {                          // of `count` frequencies
+    const int32_t* positions = nullptr;  // (3, tokens)
+    int64_t stride = 0;                  // between the axes
+    const float* frequencies = nullptr;
+    const int32_t* axes = nullptr;
+    int32_t count = 0;
+    float scale = 1.0f;
+};
+cudaError_t launch_rotate(Element element, Rows x, Rows result, int64_t rows, int32_t heads, int32_t head_dim,
+                          const Angles& angles, cudaStream_t stream);
+
+// --- attention_*.cu
+struct Pages {
+    Element element = Element::bf16;
+    void *keys = nullptr, *values = nullptr;
+    int64_t page_stride = 0;  // elements from page to page
+    int32_t page_size = 0;    // tokens
+    int32_t kv_heads = 0, head_dim = 0;
+};
+struct PrepareWork {  // norms and rotation of q and k, write of k and v
+    Element element = Element::bf16;
+    Rows query_and_gate, key, value,
+        query;    // query: result, (tokens, heads * head_dim); no query: only writes
+    Rows result;  // of the attention: rows of padding are zeroed here
+    const float *q_norm = nullptr, *k_norm = nullptr;  // none: no norm and no rotation
+    float q_epsilon = 0, k_epsilon = 0;
+    int32_t heads = 0;
+    Angles angles;
+    Pages pages;
+    DeviceBatch batch;
+};
+cudaError_t launch_prepare(const PrepareWork& work, cudaStream_t stream);
+
+struct AttentionWork {
+    Element element = Element::bf16;
+    Rows query, gate, result;  // gate: none, or head h's gate at column h * gate_step
+    int32_t gate_step = 0;
+    int32_t heads = 0;
+    float factor = 0;  // of the scores
+    Pages pages;
+    DeviceBatch batch;
+};
+/// Any element type, one block per (row, head): slow.
+cudaError_t launch_plain_attention(const AttentionWork& work, cudaStream_t stream);
+
+// --- convolution.cu
+struct ConvolutionWork {
+    Element element = Element::bf16;
+    Rows x, result;
+    const float* weight = nullptr;  // (channels, kernel)
+    float* state = nullptr;         // (slots, kernel - 1, channels)
+    int32_t channels = 0, kernel = 0;
+    int32_t rows_per_block = 1;
+    bool vectors = false;  // eight channels at a time
+    DeviceBatch batch;
+};
+cudaError_t launch_convolution(const ConvolutionWork& work, cudaStream_t stream);
+
+// --- delta_*.cu
+struct DeltaWork {
+    Element element = Element::bf16;
+    Rows query, key, value, a, b, result;
+    const float *a_log = nullptr, *dt_bias = nullptr;
+    float* state = nullptr;  // (slots, value_heads, key_dim, value_dim)
+    int32_t key_heads = 0, value_heads = 0, key_dim = 0, value_dim = 0;
+    int32_t longest = 0;  // runs of more rows are left to the other kernel
+    DeviceBatch batch;
+};
+/// Row after row, state in registers.
+cudaError_t launch_delta_steps(const DeltaWork& work, cudaStream_t stream);
+
+}  // namespace sheaf::cuda
