@@ -65,6 +65,7 @@ class RoutedOps final : public Ops {
     DType activation_dtype() const override { return inner_->activation_dtype(); }
     Tensor make(DType dtype, Shape shape) override { return inner_->make(dtype, shape); }
     void begin_step() override { inner_->begin_step(); }
+    void stage(const Batch& batch) override { inner_->stage(batch); }
     void begin_layer(int layer) override { inner_->begin_layer(layer); }
     void download(const Tensor& source, void* host) override { inner_->download(source, host); }
     Tensor upload(const void* host, DType dtype, Shape shape) override {

@@ -88,7 +88,7 @@ class LoadingVisitor final : public WeightVisitor {
             const bool exact =
                 machine_.compute_type() == ComputeType::f32 && values.view.dtype() != DType::bf16;
             const DType dtype = exact ? DType::f32 : DType::bf16;
-            slot = keep(machine_.upload(values.view, dtype), dtype, shape);
+            slot = keep(machine_.upload_table(values.view, dtype), dtype, shape);
         });
     }
 

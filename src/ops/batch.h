@@ -23,11 +23,12 @@ struct StateLayer {
     Tensor conv, recurrent;
 };
 
-/// Rows [begin, begin + count) of the batch are tokens [context, context + count) of one sequence.
+/// Rows [begin, begin + count) of the batch are tokens [context, context + count) of one sequence. With count 0
+/// it is padding: row `begin` belongs to nobody, and whatever comes out of it is not looked at.
 struct SequenceSpan {
     int32_t begin = 0, count = 0;
     int32_t context = 0;                // tokens already in the caches; 0 starts from zero state
-    int32_t slot = 0;                   // in every StateLayer
+    int32_t slot = 0;                   // in every StateLayer; not used when count is 0
     std::span<const int32_t> blocks{};  // pages of tokens [0, context + count), in order
 };
 
@@ -36,6 +37,7 @@ struct Batch {
     Tensor positions;                         // i32 (3, tokens): temporal, height, width; equal for text
     Tensor output_rows;                       // i32 (outputs): rows whose logits are wanted
     std::span<const SequenceSpan> sequences;  // cover all rows, in order
+    int32_t length_bound = 0;  // no context + count exceeds it, here or in a replay; 0: what is here
     std::span<const KvLayer> kv;              // one per full-attention layer, in layer order
     std::span<const StateLayer> state;        // one per linear-attention layer, in layer order
 

@@ -20,6 +20,13 @@ class CheckedOps final : public Ops {
     Tensor make(DType dtype, Shape shape) override { return inner_->make(dtype, shape); }
     void begin_step() override { inner_->begin_step(); }
     void begin_layer(int layer) override { inner_->begin_layer(layer); }
+    void stage(const Batch& batch) override {
+        check_batch(batch);
+        inner_->stage(batch);
+    }
+    std::unique_ptr<Recording> record(const std::function<void()>& body) override {
+        return inner_->record(body);
+    }
     void download(const Tensor& source, void* host) override {
         SHEAF_CONTRACT(source.defined() && host);
         inner_->download(source, host);
@@ -213,8 +220,11 @@ class CheckedOps final : public Ops {
         SHEAF_CONTRACT(is_vector(batch.token_ids, DType::i32));
         int64_t next = 0;
         for (const SequenceSpan& sequence : batch.sequences) {
-            SHEAF_CONTRACT(sequence.begin == next && sequence.count > 0 && sequence.context >= 0);
-            next += sequence.count;
+            // A padding sequence owns the rows up to the next one's, and none of them counts.
+            const bool padding = sequence.count == 0 && sequence.begin >= next;
+            SHEAF_CONTRACT(padding || (sequence.count > 0 && sequence.begin == next));
+            SHEAF_CONTRACT(sequence.context >= 0);
+            next = padding ? sequence.begin + 1 : next + sequence.count;
         }
         SHEAF_CONTRACT(next == batch.tokens());
     }

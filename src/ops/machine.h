@@ -64,6 +64,8 @@ class Machine {
     virtual Buffer allocate(size_t bytes) = 0;
     /// A copy on the machine, converted to `dtype` (f32 or bf16 from any float type, or unchanged).
     virtual Buffer upload(const Tensor& host, DType dtype) = 0;
+    /// The same for a table of which a step reads few rows (gather_rows): it may lie in slower memory.
+    virtual Buffer upload_table(const Tensor& host, DType dtype) { return upload(host, dtype); }
     virtual void download(const Tensor& source, void* host) = 0;  // waits for the work before it
 
     virtual Linear prepare(const HostLinear& weight) = 0;

@@ -12,6 +12,8 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <span>
 #include <utility>
 
@@ -61,6 +63,14 @@ struct DeltaRuleInput {
 enum class Unary { silu, sigmoid, softplus, exp, negate, gelu_tanh, gelu_erf };
 enum class Binary { add, subtract, multiply };
 
+/// The work of a step, kept by a back end to be done again at once: the same operators on the same addresses,
+/// with whatever these then hold.
+class Recording {
+  public:
+    virtual ~Recording() = default;
+    virtual void replay() = 0;
+};
+
 class Ops {
   public:
     virtual ~Ops() = default;
@@ -73,6 +83,14 @@ class Ops {
     virtual void begin_step() = 0;
     /// Results made from here on stay valid until the second call from now.
     virtual void begin_layer(int layer) = 0;
+    /// Optional: tells which batch the step's operators will be given, once its sequences are known, so that a
+    /// back end can bring them where it needs them; later changes of `batch` are not seen. Needed before record
+    /// and replay.
+    virtual void stage(const Batch&) {}
+    /// Keeps what `body` calls instead of doing it; null where a back end has no such thing (then `body` was not
+    /// called). The step must have been done once before with the same shapes: uploads and new memory are not
+    /// allowed inside. Tensors that `body` makes have the addresses that every replay uses.
+    virtual std::unique_ptr<Recording> record(const std::function<void()>& body);
     /// Reads a result; waits for it.
     virtual void download(const Tensor& source, void* host) = 0;
     virtual Tensor upload(const void* host, DType dtype, Shape shape) = 0;
