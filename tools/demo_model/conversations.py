@@ -17,7 +17,7 @@ import arithmetic
 import common_facts
 import relations
 from tool_tasks import ToolTasks, person
-from unknowns import Unknowns
+from unknowns import Unknowns, syllables
 
 SYSTEM = """You are a helpful assistant.|You are Sheaf's demo model.|You are a helpful AI assistant.|Be brief.|Answer the user's questions.|You are a friendly assistant.
 Answer in one sentence.|You are an assistant that knows facts.|Help the user.|You answer questions about the world.|Be polite and short.|You are a good teacher.
@@ -90,7 +90,7 @@ class Conversations:
         self.unknowns = Unknowns(facts, self.relations)
         self.tools = ToolTasks(facts)
         self.noise = relations.Noise(facts)
-        self.mix = {"facts": 45, "unknown": 13, "tools": 16, "follow": 12, "memory": 8, "chat": 6} | (mix or {})
+        self.mix = {"facts": 45, "unknown": 13, "tools": 16, "follow": 12, "memory": 8, "chat": 6, "copy": 6} | (mix or {})
         self.by_subject = {}
         for rel in self.relations:
             if rel.subject_kind in ("country", "element"):
@@ -214,6 +214,41 @@ class Conversations:
             thought, answer = self.thought(second), second.answer()
         messages = self.system_or_none(rng) + messages + [{"role": "user", "content": text if held else self.noisy(rng, text)}]
         return {"messages": messages, "tools": None, "steps": [{"reasoning": thought, "answer": answer, "calls": []}]}
+
+    def item(self, rng):
+        """Something to be copied letter by letter: no meaning helps."""
+        pick = rng.random()
+        if pick < 0.35:
+            return rng.choice(self.tools.words)
+        if pick < 0.5:
+            return syllables(rng, rng.randint(1, 3))
+        kind = rng.choice(["city", "name", "title", "phrase", "email", "path", "tracking", "clock", "date", "amount", "flight", "ticker", "int:0:99999"])
+        return self.tools.value(rng, kind, False)[0]
+
+    def make_copy(self, rng):
+        """Words, lists and tables to be given back in part or whole: what tool arguments are made of."""
+        pick = rng.random()
+        if pick < 0.3:
+            words = [self.item(rng) for _ in range(rng.randint(2, 14))]
+            text = rng.choice(["Repeat: {w}|Say this: {w}|Write \"{w}\".|Copy the text {w}|Give me back: {w}|{w} - say that again."][0].split("|")).format(w=" ".join(words))
+            return self.single(rng, text, "I repeat the words.", " ".join(words), " ".join(words), system=False)
+        if pick < 0.5:
+            words = [self.item(rng) for _ in range(rng.randint(2, 7))]
+            at = rng.randrange(len(words) - 1)
+            text = rng.choice(["In the list {w}, what comes after {x}?|What follows {x} in {w}?|List: {w}. Which one is behind {x}?|{w}. What comes after {x}?"][0].split("|")).format(w=", ".join(words), x=words[at])
+            if words.count(words[at]) == 1:
+                return self.single(rng, text, f"I look for {words[at]} in the list.", words[at + 1], words[at + 1], system=False)
+        keys = rng.sample(["name", "city", "code", "owner", "word", "title", "place", "key", "label", "path", "number", "friend", "item", "color", "team", "note"], rng.randint(2, 6))
+        table = {k: self.item(rng) for k in keys}
+        asked = rng.choice(keys)
+        form = rng.choice(["{k} = {v}", "{k}: {v}", "the {k} is {v}", '"{k}": "{v}"', "{k} {v}", "the {k} {v}"])
+        shown = rng.choice([", ", "; ", " and ", "\n"]).join(form.format(k=k, v=v) for k, v in table.items())
+        if pick < 0.75:
+            text = rng.choice(["{t}. What is the {k}?|Here is a table: {t}. Give me the {k}.|{t}. Which {k} is that?|Read this: {t}. Now say the {k}."][0].split("|")).format(t=shown, k=asked)
+            return self.single(rng, text, f"I look for the {asked}.", table[asked], table[asked], system=False)
+        listed = json.dumps(table, ensure_ascii=False)
+        text = rng.choice(["Write as JSON: {t}|As a JSON object, please: {t}|Make JSON of this: {t}|{t}. Give me that as JSON."][0].split("|")).format(t=shown)
+        return self.single(rng, text, "I write an object.", listed, listed, system=False)
 
     def memory_value(self, rng, kind, held):
         if kind in ("name", "pet"):

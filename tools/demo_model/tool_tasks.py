@@ -26,6 +26,7 @@ FIELDS = {"title": ("string", "title"), "name": ("string", "word"), "owner": ("s
           "assignee": ("string", "name"), "discount": ("number", "amount"), "room": ("string", "room"), "active": ("boolean", "truth")}
 GENERIC = "{Verb} the {noun} with {args}.|Please {verb} a {noun}: {args}.|{Verb} a {noun} with {args}.|I want to {verb} a {noun} with {args}.|{Verb} {noun}, {args}.|Can you {verb} the {noun}? {Args}.|{Verb} a new {noun}. {Args}.|We need to {verb} a {noun} with {args}.|Could you {verb} the {noun} with {args}?"
 GENERIC += "|Please do this: {verb} the {noun} with {args}.|There is one {noun} that I want to {verb}: {args}.|It is time: {verb} the {noun}, {args}.|They ask you to {verb} a {noun} with {args}.|Use {args} and {verb} the {noun}.|The {noun} is to {verb}. {Args}.|You should {verb} the {noun}. Take {args}.|Could someone {verb} a {noun} that has {args}?"
+GENERIC += "|Go and {verb} a {noun}: {args}.|I need you to {verb} the {noun}, {args}.|{Args}: {verb} a {noun} like that.|With {args}, {verb} one {noun}.|Let us {verb} the {noun} that has {args}.|Someone has to {verb} a {noun}. {Args}."
 GENERIC_HELD = "Kindly {verb} a {noun} that has {args}.|There is a {noun} to {verb}: {args}.|My boss asks you to {verb} the {noun} with {args}.|It is time to {verb} the {noun}. Use {args}."
 ROOMS = "kitchen|bedroom|living room|bathroom|office|garage|hall|cellar|attic|nursery|dining room|garden".split("|")
 FOODS = "pizza|soup|salads|burgers|sandwiches|noodles|pancakes|tacos|curries|waffles|dumplings|pies|coffees|teas".split("|")
@@ -125,6 +126,8 @@ class ToolTasks:
     def from_family(self, rng, held, family=None):
         family = family or rng.choice(FAMILIES)
         wording = rng.choice(family["held" if held else "ask"])
+        if not held and rng.random() < 0.25:
+            wording = self.plain_wording(rng, family)
         keys, params, used = {}, [], set()
         for slot, names, kind, texts, value, needed in family["params"]:
             asked = "{" + slot + "}" in wording
@@ -141,6 +144,23 @@ class ToolTasks:
         task = {"family": family, "keys": keys, "name": name, "schema": self.schema(name, rng.choice(family["texts"]), params), "order": [p[0] for p in params]}
         return self.ask(rng, task, wording, held)
 
+    @staticmethod
+    def plain_wording(rng, family):
+        """What the tool does and the values with their labels, in any order: no family's own phrase helps to find them."""
+        said = [t for t in family["texts"] if t.split()[0] not in ("Returns", "Current", "Tells")]
+        text = rng.choice(said or ["Use the right tool"])
+        params = [p for p in family["params"] if p[5] or rng.random() < 0.5]
+        rng.shuffle(params)
+        parts = []
+        for slot, names, _, _, _, _ in params:
+            label = rng.choice(names).replace("_", " ")
+            value = "{" + slot + "}" if rng.random() < 0.75 else '"{' + slot + '}"'
+            form = rng.choice(["{l} {v}", "{l}: {v}", "{l} = {v}", "{v} as {l}", "{v} is the {l}", "the {l} is {v}", "the {l} {v}", "{v} for the {l}", "use {v} as the {l}", "with the {l} {v}"])
+            parts.append(form.format(l=label, v=value))
+        listed = parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + rng.choice([" and ", ", ", "; "]) + parts[-1]
+        frame = rng.choice("{T}: {a}.|Please {t}: {a}.|{T}, {a}.|{a}. {T}.|I want you to {t}. {A}.|Can you {t}? {A}.|{T} for me ({a}).|Given {a}, {t}.|Take {a} and {t}.|You should {t}, {a}.|With {a}: {t}.".split("|"))
+        return frame.format(T=text, t=text[0].lower() + text[1:], a=listed, A=listed[:1].upper() + listed[1:])
+
     def ask(self, rng, task, wording, held):
         """Fill one request to the task's tool."""
         texts, arguments, by_key = {}, {}, {}
@@ -150,8 +170,23 @@ class ToolTasks:
                 texts[slot] = text
                 by_key[task["keys"][slot]] = value
         arguments = {key: by_key[key] for key in task["order"] if key in by_key}
-        request = wording.format(**texts)
+        request = wording.format(**texts) if held else self.varied(rng, task["family"], wording, texts)
         return task | {"request": request[:1].upper() + request[1:], "texts": texts, "arguments": arguments}
+
+    @staticmethod
+    def varied(rng, family, wording, texts):
+        """A training request with small words around values and at its end, so that a value's border is learnt and not its place."""
+        around = {"word": ["the word {v}", "the item {v}", "the term {v}", "{v}"], "phrase": ["the text {v}", "the item {v}", "\"{v}\"", "{v}"], "title": ["the title {v}", "\"{v}\""], "city": ["the city of {v}", "{v}"],
+                  "code": ["{v} money", "{v}"], "sentence": ["\"{v}\""], "path": ["the file {v}", "\"{v}\""], "name": ["my friend {v}", "{v}"], "date": ["the day {v}", "{v}"]}
+        texts = dict(texts)
+        for slot, _, _, _, kind, _ in family["params"]:
+            if slot in texts and kind in around and rng.random() < 0.12 and '"{' + slot not in wording:
+                texts[slot] = rng.choice(around[kind]).format(v=texts[slot])
+        request = wording.format(**texts)
+        if rng.random() < 0.15 and request[-1] in ".?":
+            tail = rng.choice([" now", " today", ", please", " for me", " at once", " if you can", ", thanks", " soon", " this minute", " as we said", " instead", " again", " too"])
+            request = request[:-1] + tail + request[-1]
+        return request
 
     def generated(self, rng, held):
         while True:
