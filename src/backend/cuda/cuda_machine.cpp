@@ -1,12 +1,130 @@
 #include "backend/cuda/cuda_machine.h"
 
-#include "backend/cuda/devices.h"
+#include <cstring>
+
+#include "backend/cuda/context.h"
+#include "backend/cuda/cuda_error.h"
+#include "backend/cuda/cuda_ops.h"
+#include "backend/cuda/matrix/prepare.h"
+#include "backend/cuda/peaks.h"
+#include "backend/cuda/primitives.h"
+#include "backend/cuda/slab_memory.h"
+#include "backend/cuda/transfer.h"
 
 namespace sheaf::cuda {
+namespace {
 
-std::unique_ptr<Machine> make_cuda_machine(int index, ComputeType) {
-    const DeviceInfo info = device_info(index);
-    fail(ErrorKind::unsupported, "{} is there, but this build has no operators for it yet", info.name);
+/// Tables from this size on lie in page-locked host memory: a step reads a few rows of them, over the bus.
+constexpr size_t host_table_bytes = size_t{256} << 20;
+constexpr size_t conversion_piece = size_t{32} << 20;
+
+class CudaMachine final : public Machine {
+  public:
+    CudaMachine(int index, ComputeType compute)
+        : context_(std::make_shared<CudaContext>(index, compute)), weights_(context_) {}
+
+    std::string name() const override {
+        return fmt::format("cuda:{} ({}, {:.0f} GiB)", context_->index, context_->info.name,
+                           static_cast<double>(context_->info.memory) / 0x1p30);
+    }
+    ComputeType compute_type() const override { return context_->compute; }
+    size_t total_memory() const override { return context_->info.memory; }
+    size_t available_memory() const override { return context_->free_memory(); }
+
+    Buffer allocate(size_t bytes) override {
+        Buffer buffer = context_->device_memory(bytes);
+        check(cudaMemsetAsync(buffer.data(), 0, bytes, context_->stream()), "clearing memory");
+        context_->synchronize("clearing memory");
+        return buffer;
+    }
+
+    Buffer upload(const Tensor& host, DType dtype) override {
+        context_->enter();
+        Buffer buffer = weights_.allocate(static_cast<size_t>(host.elements()) * dtype_size(dtype));
+        copy_in(host, buffer.tensor(dtype, host.shape()));
+        context_->synchronize("copy of weights to the GPU");
+        return buffer;
+    }
+
+    Buffer upload_table(const Tensor& host, DType dtype) override {
+        const size_t bytes = static_cast<size_t>(host.elements()) * dtype_size(dtype);
+        if (host.dtype() != dtype || !host.contiguous() || bytes < host_table_bytes)
+            return upload(host, dtype);
+        Buffer buffer = context_->pinned_memory(bytes);
+        std::memcpy(buffer.data(), host.raw(), bytes);
+        return buffer;
+    }
+
+    void download(const Tensor& source, void* host) override {
+        SHEAF_CHECK(source.contiguous(), "a download of {}", source.shape().to_string());
+        context_->enter();
+        context_->synchronize("the work before a download");
+        check(cudaMemcpy(host, source.raw(), source.bytes(), cudaMemcpyDefault), "download");
+    }
+
+    Linear prepare(const HostLinear& weight) override {
+        context_->enter();
+        return prepare_linear(weight, context_->compute, stager(), allocator());
+    }
+
+    Experts prepare_experts(int64_t count, int64_t hidden, int64_t intermediate,
+                            const std::function<HostExpert(int64_t)>& load) override {
+        context_->enter();
+        return cuda::prepare_experts(count, hidden, intermediate, load, context_->compute, stager(),
+                                     allocator());
+    }
+
+    std::unique_ptr<Ops> make_ops() override {
+        stager_.reset();  // loading is over
+        stream_.reset();
+        return std::make_unique<CudaOps>(context_);
+    }
+
+    MachinePeaks measure_peaks() override { return cuda::measure_peaks(*context_); }
+
+  private:
+    Stager& stager() {
+        if (!stager_) stager_ = std::make_unique<Stager>();
+        return *stager_;
+    }
+    Allocate allocator() {
+        return [this](size_t bytes) { return weights_.allocate(bytes); };
+    }
+
+    /// Copies and converts by pieces of rows; returns before the last ones have arrived.
+    void copy_in(const Tensor& host, const Tensor& target) {
+        if (host.elements() == 0) return;
+        if (!stream_) stream_ = std::make_unique<WeightStream>(context_);
+        const auto rows = static_cast<size_t>(host.rank() == 0 ? 1 : host.size(0));
+        const size_t size = dtype_size(host.dtype()), row_bytes = host.bytes() / rows;
+        const size_t stride = rows > 1 ? static_cast<size_t>(host.row_stride()) * size : row_bytes;
+        if (host.dtype() == target.dtype())
+            return stream_->copy(target.raw(), host.raw(), rows, row_bytes, stride);
+        const size_t together = std::max<size_t>(1, conversion_piece / row_bytes);
+        const Buffer piece = context_->device_memory(std::min(together, rows) * row_bytes);
+        for (size_t first = 0; first < rows; first += together) {
+            const size_t count = std::min(together, rows - first);
+            stream_->copy(piece.data(), static_cast<const char*>(host.raw()) + first * stride, count,
+                          row_bytes, stride);
+            const auto elements = static_cast<int64_t>(count * row_bytes / size);
+            const Tensor part(piece.data(), host.dtype(), Shape{1, elements});
+            char* place =
+                static_cast<char*>(target.raw()) + first * row_bytes / size * dtype_size(target.dtype());
+            convert(part, Tensor(place, target.dtype(), Shape{1, elements}), context_->stream());
+        }
+        context_->synchronize("copy of weights to the GPU");  // before `piece` goes
+    }
+
+    std::shared_ptr<const CudaContext> context_;
+    SlabMemory weights_;
+    std::unique_ptr<Stager> stager_;
+    std::unique_ptr<WeightStream> stream_;
+};
+
+}  // namespace
+
+std::unique_ptr<Machine> make_cuda_machine(int index, ComputeType compute) {
+    return std::make_unique<CudaMachine>(index, compute);
 }
 
 }  // namespace sheaf::cuda

@@ -1,0 +1,125 @@
+// The fused operators: results and scratch from the step's memory, work from matrix/ and sequence/.
+#include "backend/cuda/cuda_ops.h"
+#include "backend/cuda/matrix/matrix.h"
+#include "backend/cuda/sequence/sequence.h"
+
+namespace sheaf::cuda {
+
+Tensor CudaOps::linear(const Tensor& x, const Linear& weight) {
+    const CudaLinear& matrix = cuda_linear(weight);
+    const Tensor result = make(activation_dtype(), Shape{x.size(0), weight->out});
+    cuda::linear(x, matrix, result, scratch(linear_scratch_bytes(matrix, x.size(0))), stream());
+    return result;
+}
+
+Tensor CudaOps::linear_f32(const Tensor& x, const Linear& weight) {
+    const CudaLinear& matrix = cuda_linear(weight);
+    const Tensor result = make(DType::f32, Shape{x.size(0), weight->out});
+    cuda::linear(x, matrix, result, scratch(linear_scratch_bytes(matrix, x.size(0))), stream());
+    return result;
+}
+
+Tensor CudaOps::expert(const Tensor& x, const Experts& experts, int64_t index) {
+    const CudaExperts& all = cuda_experts(experts);
+    const Tensor result = make(x.dtype(), Shape{x.size(0), experts->hidden});
+    cuda::expert(x, all, index, result, scratch(expert_scratch_bytes(all, x.size(0))), stream());
+    return result;
+}
+
+Tensor CudaOps::rms_norm(const Tensor& x, const Norm& norm) {
+    const Tensor result = make(activation_dtype(), x.shape());
+    cuda::rms_norm(activations(x), norm, result, stream());
+    return result;
+}
+
+std::pair<Tensor, Tensor> CudaOps::add_rms_norm(const Tensor& x, const Tensor& residual, const Norm& norm) {
+    const Tensor result = make(activation_dtype(), x.shape()), sum = make(activation_dtype(), x.shape());
+    cuda::add_rms_norm(activations(x), activations(residual), norm, result, sum, stream());
+    return {result, sum};
+}
+
+Tensor CudaOps::gated_rms_norm(const Tensor& x, const Tensor& gate, const Norm& norm) {
+    const Tensor result = make(activation_dtype(), x.shape());
+    cuda::gated_rms_norm(activations(x), activations(gate), norm, result, stream());
+    return result;
+}
+
+Tensor CudaOps::l2_norm(const Tensor& x, int64_t head_dim, float epsilon) {
+    const Tensor result = make(activation_dtype(), x.shape());
+    cuda::l2_norm(activations(x), head_dim, epsilon, result, stream());
+    return result;
+}
+
+Tensor CudaOps::swiglu(const Tensor& gate, const Tensor& up) {
+    const Tensor result = make(activation_dtype(), gate.shape());
+    cuda::swiglu(activations(gate), activations(up), result, stream());
+    return result;
+}
+
+Tensor CudaOps::rotate(const Tensor& x, int64_t head_dim, const Tensor& positions, const Rotary& rotary) {
+    const Tensor result = make(activation_dtype(), x.shape());
+    cuda::rotate(activations(x), head_dim, positions, rotary, result, stream());
+    return result;
+}
+
+void CudaOps::write_kv(const KvLayer& cache, const Tensor& key, const Tensor& value, const Batch& batch) {
+    cuda::write_kv(cache, activations(key), activations(value), device_batch(batch), stream());
+}
+
+Tensor CudaOps::attention(const Tensor& query, const KvLayer& cache, const Batch& batch, int64_t heads) {
+    const DeviceBatch& spans = device_batch(batch);
+    const Tensor result = make(activation_dtype(), query.shape());
+    cuda::attention(activations(query), cache, spans, heads, result,
+                    scratch(attention_scratch_bytes(heads, cache, spans)), stream());
+    return result;
+}
+
+Tensor CudaOps::gated_attention(const GatedAttentionInput& input, const Rotary& rotary, const KvLayer& cache,
+                                const Batch& batch) {
+    const DeviceBatch& spans = device_batch(batch);
+    GatedAttentionInput own = input;
+    own.query_and_gate = activations(input.query_and_gate);
+    own.key = activations(input.key);
+    own.value = activations(input.value);
+    const Tensor result = make(activation_dtype(), Shape{input.key.size(0), input.heads * input.head_dim});
+    cuda::gated_attention(own, batch.positions, rotary, cache, spans, result,
+                          scratch(gated_attention_scratch_bytes(own, cache, spans)), stream());
+    return result;
+}
+
+Tensor CudaOps::causal_conv1d(const Tensor& x, const Tensor& weight, const StateLayer& state,
+                              const Batch& batch) {
+    const Tensor result = make(activation_dtype(), x.shape());
+    cuda::causal_conv1d(activations(x), weight, state, device_batch(batch), result, stream());
+    return result;
+}
+
+Tensor CudaOps::gated_delta_rule(const DeltaRuleInput& input, const StateLayer& state, const Batch& batch) {
+    const DeviceBatch& spans = device_batch(batch);
+    DeltaRuleInput own = input;
+    for (Tensor* part : {&own.query, &own.key, &own.value, &own.a, &own.b}) *part = activations(*part);
+    const Tensor result = make(activation_dtype(), input.value.shape());
+    cuda::gated_delta_rule(own, state, spans, result, scratch(gated_delta_rule_scratch_bytes(own, spans)),
+                           stream());
+    return result;
+}
+
+Routing CudaOps::route(const Tensor& x, const Linear& router, int64_t k) {
+    constexpr int64_t most_experts = 512, most_choices = 16;  // of the fused kernel
+    if (router->out > most_experts || k > most_choices) return Ops::route(x, router, k);
+    const CudaLinear& matrix = cuda_linear(router);
+    const Shape shape{x.size(0), k};
+    const Routing routing{make(DType::i32, shape), make(DType::f32, shape)};
+    cuda::route(x, matrix, k, routing, scratch(route_scratch_bytes(matrix, x.size(0))), stream());
+    return routing;
+}
+
+Tensor CudaOps::moe(const Tensor& x, const Routing& routing, const Experts& experts) {
+    const CudaExperts& all = cuda_experts(experts);
+    const Tensor result = make(x.dtype(), Shape{x.size(0), experts->hidden});
+    cuda::moe(x, routing, all, result, scratch(moe_scratch_bytes(all, x.size(0), routing.ids.size(1))),
+              stream());
+    return result;
+}
+
+}  // namespace sheaf::cuda
