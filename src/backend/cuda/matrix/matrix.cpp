@@ -1,10 +1,14 @@
 #include "backend/cuda/matrix/matrix.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "backend/cuda/cuda_error.h"
+#include "backend/cuda/matrix/dispatch.h"
+#include "backend/cuda/matrix/group.h"
 #include "backend/cuda/matrix/plain.h"
 #include "backend/cuda/matrix/router.h"
+#include "backend/cuda/matrix/stream.h"
 
 namespace sheaf::cuda {
 namespace {
@@ -22,20 +26,49 @@ bool in_vectors(const Tensor& x) {
 /// Cuts a scratch tensor into aligned parts.
 class Cutter {
   public:
-    explicit Cutter(const Tensor& scratch) : at_(static_cast<uint8_t*>(scratch.raw())) {
-        if (scratch.defined()) end_ = at_ + scratch.bytes();
+    /// Only counts.
+    Cutter() = default;
+    explicit Cutter(const Tensor& scratch) : memory_(static_cast<uint8_t*>(scratch.raw())) {
+        size_ = scratch.defined() ? scratch.bytes() : 0;
     }
     template <class T>
     T* take(int64_t count) {
-        auto* part = reinterpret_cast<T*>(at_);
-        at_ += padded(static_cast<size_t>(count) * sizeof(T));
-        SHEAF_CHECK(at_ <= end_, "too little scratch");
-        return part;
+        const size_t begin = taken_;
+        taken_ += padded(static_cast<size_t>(count) * sizeof(T));
+        SHEAF_CHECK(taken_ <= size_, "{} bytes of scratch, more than {} wanted", size_, taken_);
+        return memory_ ? reinterpret_cast<T*>(memory_ + begin) : nullptr;
     }
+    size_t taken() const { return taken_; }
     static size_t padded(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
   private:
-    uint8_t *at_ = nullptr, *end_ = nullptr;
+    uint8_t* memory_ = nullptr;
+    size_t taken_ = 0, size_ = std::numeric_limits<size_t>::max();
+};
+
+/// The scratch of the fast mixtures of experts.
+struct MoeScratch {
+    uint16_t* act = nullptr;
+    float* partial = nullptr;
+    Grouping grouping{};
+
+    void cut(Cutter& parts, const CudaExperts& experts, int64_t pairs, bool by_tokens) {
+        act = parts.take<uint16_t>(pairs * (by_tokens ? max_stream_tokens : 1) * experts.intermediate);
+        if (by_tokens) return;
+        partial = parts.take<float>(pairs * experts.hidden);
+        grouping.pair_of_place = parts.take<int32_t>(pairs);
+        grouping.place_of_pair = parts.take<int32_t>(pairs);
+        grouping.tiles = parts.take<ExpertTile>(group_tiles(pairs, experts.count, max_stream_tokens));
+        grouping.tile_count = parts.take<int32_t>(1);
+    }
+    /// Bytes that cut() takes, either way.
+    size_t size(const CudaExperts& experts, int64_t pairs, bool few_tokens) {
+        Cutter counter;
+        cut(counter, experts, pairs, false);
+        Cutter other;
+        if (few_tokens) cut(other, experts, pairs, true);
+        return std::max(counter.taken(), other.taken());
+    }
 };
 
 bool router_in_one(const DeviceMatrix& w, const Tensor& x) {
@@ -53,7 +86,16 @@ void linear(const Tensor& x, const CudaLinear& weight, const Tensor& y, const Te
                     x.size(0) == y.size(0),
                 "{} by ({}, {}) to {}", x.shape().to_string(), weight.out, weight.in, y.shape().to_string());
     if (x.size(0) == 0) return;
-    launch_plain_linear(x, weight.matrix(), y, stream);
+    switch (linear_path({weight.matrix(), x.size(0), in_vectors(x)})) {
+        case LinearPath::plain:
+            return launch_plain_linear(x, weight.matrix(), y, stream);
+        case LinearPath::stream:
+            for (int64_t begin = 0; begin < x.size(0); begin += max_stream_tokens) {
+                const int64_t end = std::min(x.size(0), begin + max_stream_tokens);
+                launch_stream_linear(x.rows(begin, end), weight.matrix(), y.rows(begin, end), stream);
+            }
+            return;
+    }
 }
 
 size_t route_scratch_bytes(const CudaLinear& router, int64_t tokens) {
@@ -84,7 +126,11 @@ void route(const Tensor& x, const CudaLinear& router, int64_t top_k, const Routi
 }
 
 size_t moe_scratch_bytes(const CudaExperts& experts, int64_t tokens, int64_t top_k) {
-    return Cutter::padded(static_cast<size_t>(tokens * top_k * experts.intermediate) * sizeof(float));
+    const int64_t pairs = tokens * top_k;
+    MoeScratch scratch;
+    size_t most = static_cast<size_t>(pairs * experts.intermediate) * sizeof(float);  // plain
+    most = std::max(most, scratch.size(experts, pairs, tokens <= max_stream_tokens));
+    return most + 256;
 }
 
 void moe(const Tensor& x, const Routing& routing, const CudaExperts& experts, const Tensor& y,
@@ -93,13 +139,38 @@ void moe(const Tensor& x, const Routing& routing, const CudaExperts& experts, co
                     routing.ids.size(0) == x.size(0) && routing.ids.contiguous() &&
                     routing.weights.contiguous(),
                 "{} through experts of {}", x.shape().to_string(), experts.hidden);
-    const int64_t tokens = x.size(0), top_k = routing.ids.size(1);
+    const int64_t tokens = x.size(0), top_k = routing.ids.size(1), pairs = tokens * top_k;
     if (tokens == 0) return;
+    const auto* ids = routing.ids.data<int32_t>();
+    const auto* weights = routing.weights.data<float>();
+    const MoePath path = moe_path({experts.device(), tokens, top_k, in_vectors(x) && y.contiguous()});
     Cutter parts(scratch);
-    float* act = parts.take<float>(tokens * top_k * experts.intermediate);
-    launch_plain_gate_up(x, routing.ids.data<int32_t>(), top_k, experts.device(), act, stream);
-    launch_plain_down(act, routing.ids.data<int32_t>(), routing.weights.data<float>(), top_k,
-                      experts.device(), y, stream);
+    if (path == MoePath::plain) {
+        float* act = parts.take<float>(pairs * experts.intermediate);
+        launch_plain_gate_up(x, ids, top_k, experts.device(), act, stream);
+        return launch_plain_down(act, ids, weights, top_k, experts.device(), y, stream);
+    }
+    MoeScratch places;
+    places.cut(parts, experts, pairs, path == MoePath::by_tokens);
+    MoeCall call{experts.device(),
+                 x.raw(),
+                 x.row_stride(),
+                 tokens,
+                 top_k,
+                 ids,
+                 weights,
+                 places.act,
+                 experts.counters(),
+                 y.raw(),
+                 places.grouping.tiles,
+                 places.grouping.tile_count,
+                 places.grouping.pair_of_place,
+                 places.partial};
+    if (path == MoePath::by_tokens) return launch_stream_moe(call, stream);
+    launch_group(ids, pairs, experts.count, max_stream_tokens, false, places.grouping, stream);
+    launch_stream_moe_tiles(call, stream);
+    launch_add_choices(places.partial, true, places.grouping.place_of_pair, tokens, top_k, experts.hidden,
+                       y.raw(), stream);
 }
 
 size_t expert_scratch_bytes(const CudaExperts& experts, int64_t tokens) {

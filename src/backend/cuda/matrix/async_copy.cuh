@@ -1,0 +1,133 @@
+// The machinery of pipelined kernels: barriers in shared memory, bulk copies into it (cp.async where there
+// are none), a ring of slots between one producing warp and many consuming ones, and programmatic launch.
+// Device code only.
+#pragma once
+
+#include <cstdint>
+
+namespace sheaf::cuda {
+
+__device__ inline uint32_t shared_address(const void* p) {
+    return static_cast<uint32_t>(__cvta_generic_to_shared(p));
+}
+
+__device__ inline void barrier_init(uint64_t* barrier, uint32_t count) {
+    asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(count) : "memory");
+}
+
+__device__ inline void barrier_arrive(uint64_t* barrier) {
+    asm volatile("{ .reg .b64 state; mbarrier.arrive.shared.b64 state, [%0]; }" ::"r"(shared_address(barrier))
+                 : "memory");
+}
+
+__device__ inline void barrier_wait(uint64_t* barrier, uint32_t parity) {
+    const uint32_t address = shared_address(barrier);
+    uint32_t done = 0;
+    while (!done) {
+#if __CUDA_ARCH__ >= 900
+        asm volatile(
+            "{ .reg .pred p; mbarrier.try_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+            : "=r"(done)
+            : "r"(address), "r"(parity)
+            : "memory");
+#else
+        asm volatile(
+            "{ .reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+            : "=r"(done)
+            : "r"(address), "r"(parity)
+            : "memory");
+#endif
+    }
+}
+
+/// Makes initialized barriers visible to bulk copies; a block barrier must follow.
+__device__ inline void barrier_init_done() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+}
+
+/// How many times a slot's full barrier is arrived at: once by the announcing lane, or by all lanes'
+/// cp.async.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+constexpr uint32_t arrivals_of_producer = 1;
+#else
+constexpr uint32_t arrivals_of_producer = 32;
+#endif
+
+/// One lane announces how many bytes will come.
+__device__ inline void expect_bytes(uint64_t* barrier, uint32_t bytes) {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("{ .reg .b64 state; mbarrier.arrive.expect_tx.shared.b64 state, [%0], %1; }" ::"r"(
+                     shared_address(barrier)),
+                 "r"(bytes)
+                 : "memory");
+#endif
+}
+
+/// Bytes (a multiple of 16, both sides 16-byte aligned) that are read once: by one lane on sm_90 and later.
+__device__ inline void bulk_copy(void* shared, const void* global, uint32_t bytes, uint64_t* barrier) {
+#if __CUDA_ARCH__ >= 900
+    asm volatile(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+            shared_address(shared)),
+        "l"(global), "r"(bytes), "r"(shared_address(barrier))
+        : "memory");
+#endif
+}
+
+/// The same by a whole warp, with cp.async.
+__device__ inline void warp_copy(void* shared, const void* global, uint32_t bytes) {
+    const uint32_t target = shared_address(shared);
+    for (uint32_t at = threadIdx.x % 32 * 16; at < bytes; at += 512)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(target + at),
+                     "l"(static_cast<const uint8_t*>(global) + at)
+                     : "memory");
+}
+
+__device__ inline void arrive_after_copies(uint64_t* barrier) {
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(shared_address(barrier)) : "memory");
+}
+
+/// A ring of slots in shared memory. Each side keeps its own copy and advances it slot by slot.
+struct Ring {
+    uint8_t* data;
+    uint64_t *full, *empty;
+    int slots;
+    uint32_t slot_bytes;
+    int index = 0;
+    uint32_t round = 0;
+
+    __device__ uint8_t* slot() const { return data + static_cast<uint32_t>(index) * slot_bytes; }
+    __device__ void advance() {
+        if (++index == slots) {
+            index = 0;
+            round ^= 1;
+        }
+    }
+    __device__ void wait_empty() { barrier_wait(empty + index, round ^ 1); }
+    __device__ void wait_full() { barrier_wait(full + index, round); }
+    /// By a whole consuming warp.
+    __device__ void release() {
+        __syncwarp();
+        if (threadIdx.x % 32 == 0) barrier_arrive(empty + index);
+        advance();
+    }
+};
+
+/// Waits until the kernel before this one is done and its results are visible (programmatic launch).
+__device__ inline void wait_for_previous_kernel() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+/// Lets the next kernel's blocks start while this one ends; they wait as above before they read its results.
+__device__ inline void allow_next_kernel() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+}  // namespace sheaf::cuda

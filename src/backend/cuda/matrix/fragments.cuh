@@ -1,0 +1,126 @@
+// Tensor-core building blocks of the streaming kernels: A fragments (16 rows of a weight) out of the layouts
+// of device_matrix.h, and the product with 8 columns of activations. Device code only.
+//
+// Lane 4 g + t of a warp holds, for every run of 32 inputs, the eight neighbours 8 t ... 8 t + 7 of rows g
+// and g + 8 of the weight and of column g of the activations: one 16-byte piece, two m16n8k16 products. The
+// result's lane holds rows g and g + 8, columns 2 t and 2 t + 1.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include "backend/cuda/matrix/device_matrix.h"
+
+namespace sheaf::cuda {
+
+__device__ inline void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+/// (word & 0x000f000f) | 0x43004300: two codes as bf16, 128 higher.
+__device__ inline uint32_t code_pair(uint32_t word) {
+    uint32_t pair;
+    asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(pair) : "r"(word), "r"(0x000f000fu), "r"(0x43004300u));
+    return pair;
+}
+
+__device__ inline uint32_t subtract_pairs(uint32_t a, uint32_t b) {
+    const __nv_bfloat162 difference =
+        __hsub2(reinterpret_cast<const __nv_bfloat162&>(a), reinterpret_cast<const __nv_bfloat162&>(b));
+    return reinterpret_cast<const uint32_t&>(difference);
+}
+
+/// The A fragment of one word; low and high: 128 + zero point, twice, of rows g and g + 8.
+__device__ inline void decode_word(uint32_t word, uint32_t low, uint32_t high, uint32_t (&a)[4]) {
+    a[0] = subtract_pairs(code_pair(word), low);
+    a[1] = subtract_pairs(code_pair(word >> 4), high);
+    a[2] = subtract_pairs(code_pair(word >> 8), low);
+    a[3] = subtract_pairs(code_pair(word >> 12), high);
+}
+
+/// Scales (and zero points) of one unit.
+struct UnitScales {
+    const uint8_t* data;  // behind the unit's codes
+    ScaleType type;
+    bool has_zeros;
+    int groups;
+
+    /// Of group `group`, rows g and g + 8.
+    __device__ float2 at(int group, int g) const {
+        const int index = group * 8 + g;
+        if (type == ScaleType::f32) return reinterpret_cast<const float2*>(data)[index];
+        const uint32_t pair = reinterpret_cast<const uint32_t*>(data)[index];
+        if (type == ScaleType::bf16)
+            return make_float2(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u));
+        return __half22float2(reinterpret_cast<const __half2&>(pair));
+    }
+    /// 128 + zero point as pairs of bf16.
+    __device__ uint2 zeros(int group, int g) const {
+        if (!has_zeros) return make_uint2(0x43084308u, 0x43084308u);
+        const uint8_t* zero = data + 16 * groups * (type == ScaleType::f32 ? 4 : 2) + (group * 8 + g) * 2;
+        return make_uint2(0x43004300u + zero[0] * 0x10001u, 0x43004300u + zero[1] * 0x10001u);
+    }
+};
+
+/// int4: a unit is 128 inputs, 16 words of activations a lane.
+struct Int4Format {
+    static constexpr int unit_inputs = 128, words = 16;
+
+    __device__ static void product(const uint8_t* unit, const DeviceMatrix& m, const uint32_t (&b)[words],
+                                   float (&total)[4]) {
+        const int lane = threadIdx.x % 32, g = lane / 4;
+        const uint4 first = reinterpret_cast<const uint4*>(unit)[lane];
+        const uint4 second = reinterpret_cast<const uint4*>(unit)[32 + lane];
+        const uint32_t codes[8] = {first.x,  first.y,  first.z,  first.w,
+                                   second.x, second.y, second.z, second.w};
+        const UnitScales scales{unit + DeviceMatrix::unit_code_bytes, m.scale, m.has_zeros, m.unit_groups};
+        const int last = 4 / m.unit_groups - 1, shift = m.unit_groups == 4 ? 0 : m.unit_groups == 2 ? 1 : 2;
+        float part[4] = {0, 0, 0, 0};
+        uint2 zero = scales.zeros(0, g);
+#pragma unroll
+        for (int run = 0; run < 4; ++run) {
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+                uint32_t a[4];
+                decode_word(codes[2 * run + half], zero.x, zero.y, a);
+                multiply_add(part, a, b[4 * run + 2 * half], b[4 * run + 2 * half + 1]);
+            }
+            if ((run & last) != last) continue;
+            const float2 scale = scales.at(run >> shift, g);
+            total[0] = fmaf(scale.x, part[0], total[0]);
+            total[1] = fmaf(scale.x, part[1], total[1]);
+            total[2] = fmaf(scale.y, part[2], total[2]);
+            total[3] = fmaf(scale.y, part[3], total[3]);
+            if (run == 3) break;
+            part[0] = part[1] = part[2] = part[3] = 0;
+            if (m.has_zeros) zero = scales.zeros((run + 1) >> shift, g);
+        }
+    }
+};
+
+/// bf16: a unit is 32 inputs, 4 words of activations a lane; rows lie `pitch` bytes apart.
+struct Bf16Format {
+    static constexpr int unit_inputs = 32, words = 4;
+    static constexpr int slot_inputs = 512,
+                         pitch = slot_inputs * 2 + 64;  // no two rows of a load in one bank
+
+    /// valid: whether this lane's inputs exist.
+    __device__ static void product(const uint8_t* unit, bool valid, const uint32_t (&b)[words],
+                                   float (&total)[4]) {
+        const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+        uint4 low = make_uint4(0, 0, 0, 0), high = low;
+        if (valid) {
+            low = *reinterpret_cast<const uint4*>(unit + g * pitch + t * 16);
+            high = *reinterpret_cast<const uint4*>(unit + (g + 8) * pitch + t * 16);
+        }
+        const uint32_t first[4] = {low.x, high.x, low.y, high.y}, second[4] = {low.z, high.z, low.w, high.w};
+        multiply_add(total, first, b[0], b[1]);
+        multiply_add(total, second, b[2], b[3]);
+    }
+};
+
+}  // namespace sheaf::cuda

@@ -1,0 +1,126 @@
+// Grouping of (token, choice) pairs by expert, and the sum over a token's choices.
+#include <cuda_bf16.h>
+
+#include "backend/cuda/cuda_error.h"
+#include "backend/cuda/matrix/async_copy.cuh"
+#include "backend/cuda/matrix/group.h"
+#include "backend/cuda/matrix/launch.h"
+
+namespace sheaf::cuda {
+namespace {
+
+constexpr int group_threads = 1024, most_experts = 1024;
+
+struct GroupCall {
+    const int32_t* ids;
+    int pairs, experts, tile_rows;
+    bool even;
+    Grouping grouping;
+};
+
+/// Inclusive sum over the block of two numbers at once.
+__device__ int2 block_scan(int2 value, int2* warp_sums) {
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    for (int step = 1; step < 32; step *= 2) {
+        const int x = __shfl_up_sync(0xffffffffu, value.x, step),
+                  y = __shfl_up_sync(0xffffffffu, value.y, step);
+        if (lane >= step) value = make_int2(value.x + x, value.y + y);
+    }
+    if (lane == 31) warp_sums[warp] = value;
+    __syncthreads();
+    for (int w = 0; w < warp; ++w) value = make_int2(value.x + warp_sums[w].x, value.y + warp_sums[w].y);
+    return value;
+}
+
+__global__ void __launch_bounds__(group_threads) group_pairs(const __grid_constant__ GroupCall call) {
+    __shared__ int counts[most_experts];
+    __shared__ int2 warp_sums[32];
+    allow_next_kernel();
+    wait_for_previous_kernel();
+    const int thread = threadIdx.x;
+    counts[thread] = 0;
+    __syncthreads();
+    for (int pair = thread; pair < call.pairs; pair += group_threads) atomicAdd(&counts[call.ids[pair]], 1);
+    __syncthreads();
+    const int count = thread < call.experts ? counts[thread] : 0;
+    const int tiles = (count + call.tile_rows - 1) / call.tile_rows;
+    const int2 ends = block_scan(make_int2(count, tiles), warp_sums);
+    const int first = ends.x - count;
+    int rows = call.tile_rows;
+    if (call.even && tiles > 0) rows = ((count + tiles - 1) / tiles + 7) / 8 * 8;
+    for (int i = 0; i < tiles; ++i) {
+        const int begin = min(count, i * rows), size = min(count - begin, rows);
+        call.grouping.tiles[ends.y - tiles + i] = ExpertTile{thread, first + begin, size};
+    }
+    if (thread == group_threads - 1) *call.grouping.tile_count = ends.y;
+    __syncthreads();
+    counts[thread] = first;
+    __syncthreads();
+    for (int pair = thread; pair < call.pairs; pair += group_threads) {
+        const int place = atomicAdd(&counts[call.ids[pair]], 1);
+        call.grouping.pair_of_place[place] = pair;
+        call.grouping.place_of_pair[pair] = place;
+    }
+}
+
+struct AddCall {
+    const void* partial;
+    const int32_t* place_of_pair;
+    int64_t hidden;
+    int top_k;
+    __nv_bfloat16* y;
+};
+
+constexpr int add_threads = 128;
+
+/// Four neighbours a thread.
+template <bool wide>
+__global__ void __launch_bounds__(add_threads) add_choices(const __grid_constant__ AddCall call) {
+    allow_next_kernel();
+    wait_for_previous_kernel();
+    const int64_t token = blockIdx.x, n = (static_cast<int64_t>(blockIdx.y) * add_threads + threadIdx.x) * 4;
+    if (n >= call.hidden) return;
+    float4 sum = make_float4(0, 0, 0, 0);
+    for (int j = 0; j < call.top_k; ++j) {
+        const int64_t at = call.place_of_pair[token * call.top_k + j] * call.hidden + n;
+        float4 part;
+        if (wide) {
+            part = *reinterpret_cast<const float4*>(static_cast<const float*>(call.partial) + at);
+        } else {
+            const uint2 bits =
+                *reinterpret_cast<const uint2*>(static_cast<const __nv_bfloat16*>(call.partial) + at);
+            part = make_float4(__uint_as_float(bits.x << 16), __uint_as_float(bits.x & 0xffff0000u),
+                               __uint_as_float(bits.y << 16), __uint_as_float(bits.y & 0xffff0000u));
+        }
+        sum = make_float4(sum.x + part.x, sum.y + part.y, sum.z + part.z, sum.w + part.w);
+    }
+    __nv_bfloat162 pairs[2] = {__floats2bfloat162_rn(sum.x, sum.y), __floats2bfloat162_rn(sum.z, sum.w)};
+    *reinterpret_cast<uint2*>(call.y + token * call.hidden + n) = *reinterpret_cast<const uint2*>(pairs);
+}
+
+}  // namespace
+
+int64_t group_tiles(int64_t pairs, int64_t experts, int64_t tile_rows) {
+    const int64_t touched = pairs < experts ? pairs : experts;
+    return touched + pairs / tile_rows;
+}
+
+void launch_group(const int32_t* ids, int64_t pairs, int64_t experts, int64_t tile_rows, bool even,
+                  const Grouping& grouping, cudaStream_t stream) {
+    SHEAF_CHECK(experts <= most_experts, "{} experts", experts);
+    launch_kernel(group_pairs, dim3(1), group_threads, 0, stream, "group_pairs",
+                  GroupCall{ids, static_cast<int>(pairs), static_cast<int>(experts),
+                            static_cast<int>(tile_rows), even, grouping});
+}
+
+void launch_add_choices(const void* partial, bool wide, const int32_t* place_of_pair, int64_t tokens,
+                        int64_t top_k, int64_t hidden, void* y, cudaStream_t stream) {
+    const dim3 grid(static_cast<unsigned>(tokens),
+                    static_cast<unsigned>((hidden / 4 + add_threads - 1) / add_threads));
+    const AddCall call{partial, place_of_pair, hidden, static_cast<int>(top_k),
+                       static_cast<__nv_bfloat16*>(y)};
+    launch_kernel(wide ? add_choices<true> : add_choices<false>, grid, add_threads, 0, stream, "add_choices",
+                  call);
+}
+
+}  // namespace sheaf::cuda
