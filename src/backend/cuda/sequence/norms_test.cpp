@@ -44,9 +44,12 @@ Want wanted(const Size& size, const std::vector<float>& x, const std::vector<flo
             const std::vector<float>& weight) {
     Want want;
     const auto dim = static_cast<size_t>(size.dim);
+    double squares = 0;
     for (size_t i = 0; i < x.size(); ++i) {
-        double squares = 0;
-        for (size_t j = 0; j < dim; ++j) squares += std::pow(static_cast<double>(x[i / dim * dim + j]), 2);
+        if (i % dim == 0) {
+            squares = 0;
+            for (size_t j = i; j < i + dim; ++j) squares += static_cast<double>(x[j]) * static_cast<double>(x[j]);
+        }
         const double factor = 1.0 / std::sqrt(squares / static_cast<double>(dim) + 1e-6);
         const auto w = static_cast<double>(weight[i % dim]), v = static_cast<double>(x[i]);
         const auto g = static_cast<double>(gate[i]);
