@@ -11,61 +11,79 @@ namespace sheaf {
 
 namespace {
 
-/// Rows of `top_k` different experts, drawn once: drawing must not take part in a timed step.
-class RoutingTable {
-  public:
-    RoutingTable(const std::string& pattern, int64_t experts, int64_t top_k) : top_k_(top_k) {
-        std::vector<int32_t> order(static_cast<size_t>(experts));
-        std::vector<double> key(order.size());
-        for (uint64_t row = 0; row < rows; ++row) {
-            std::iota(order.begin(), order.end(), 0);
-            // The top_k largest of log(u) / weight are a weighted draw without replacement.
-            for (size_t i = 0; i < key.size(); ++i) {
-                const double weight = pattern == "zipf" ? 1.0 / static_cast<double>(i + 1) : 1.0;
-                key[i] = std::log(counter_random_uniform(row, i)) / weight;
-            }
-            std::partial_sort(order.begin(), order.begin() + top_k, order.end(),
-                              [&](int32_t a, int32_t b) { return key[a] > key[b]; });
-            ids_.insert(ids_.end(), order.begin(), order.begin() + top_k);
-        }
-    }
+constexpr uint64_t drawn_rows = 4096, rank_orders = 32;
 
-    /// Ids of `tokens` rows for one call; `call` also decides which expert has which rank.
-    std::vector<int32_t> draw(uint64_t call, int64_t tokens, int64_t experts) const {
-        std::vector<int32_t> ids(static_cast<size_t>(tokens * top_k_));
-        const uint64_t first = counter_random_bits(call, 1) % rows;
+/// Rows of `top_k` different experts, drawn once, as the drawing must not take part in a timed step: first
+/// all rows with expert i in rank i, then all with the ranks moved on by some experts, and so on.
+std::vector<int32_t> draw_table(const std::string& pattern, int64_t experts, int64_t top_k) {
+    std::vector<int32_t> table, order(static_cast<size_t>(experts));
+    std::vector<double> key(order.size());
+    for (uint64_t row = 0; row < drawn_rows; ++row) {
+        std::iota(order.begin(), order.end(), 0);
+        // The top_k largest of log(u) / weight are a weighted draw without replacement.
+        for (size_t i = 0; i < key.size(); ++i) {
+            const double weight = pattern == "zipf" ? 1.0 / static_cast<double>(i + 1) : 1.0;
+            key[i] = std::log(counter_random_uniform(row, i)) / weight;
+        }
+        std::partial_sort(order.begin(), order.begin() + top_k, order.end(),
+                          [&](int32_t a, int32_t b) { return key[a] > key[b]; });
+        table.insert(table.end(), order.begin(), order.begin() + top_k);
+    }
+    const size_t drawn = table.size();
+    for (uint64_t move = 1; move < rank_orders; ++move) {
         const auto shift =
-            static_cast<int64_t>(counter_random_bits(call, 2) % static_cast<uint64_t>(experts));
-        for (int64_t i = 0; i < tokens * top_k_; ++i) {
-            const auto at = (first * static_cast<uint64_t>(top_k_) + static_cast<uint64_t>(i)) % ids_.size();
-            ids[i] = static_cast<int32_t>((ids_[at] + shift) % experts);
-        }
-        return ids;
+            static_cast<int64_t>(counter_random_bits(move, 2) % static_cast<uint64_t>(experts));
+        for (size_t i = 0; i < drawn; ++i)
+            table.push_back(static_cast<int32_t>((table[i] + shift) % experts));
     }
-
-  private:
-    static constexpr uint64_t rows = 8192;
-    int64_t top_k_;
-    std::vector<int32_t> ids_;
-};
+    return table;
+}
 
 class RoutedOps final : public Ops {
   public:
-    RoutedOps(std::unique_ptr<Ops> inner, const std::string& pattern, int64_t experts, int64_t top_k)
-        : inner_(std::move(inner)), table_(pattern, experts, top_k), experts_(experts) {}
+    RoutedOps(Machine& machine, const std::string& pattern, int64_t layers, int64_t experts, int64_t top_k)
+        : inner_(machine.make_ops()), layers_(layers), top_k_(top_k) {
+        std::vector<int32_t> ids = draw_table(pattern, experts, top_k);
+        const Shape shape{static_cast<int64_t>(drawn_rows * rank_orders), top_k};
+        memory_ = machine.upload(Tensor(ids.data(), DType::i32, shape), DType::i32);
+        table_ = memory_.tensor(DType::i32, shape);
+    }
 
+    /// Where every layer of the step takes its rows from: a step may be recorded, and replays choose anew.
+    void stage(const Batch& batch) override {
+        inner_->stage(batch);
+        const int64_t tokens = batch.tokens();
+        std::vector<int32_t> rows;
+        for (int64_t layer = 0; layer < layers_; ++layer) {
+            const uint64_t first = counter_random_bits(++calls_, 1),
+                           order = counter_random_bits(calls_, 2) % rank_orders;
+            for (int64_t i = 0; i < tokens; ++i)
+                rows.push_back(static_cast<int32_t>(order * drawn_rows +
+                                                    (first + static_cast<uint64_t>(i)) % drawn_rows));
+        }
+        const std::vector<float> weights(static_cast<size_t>(tokens * top_k_),
+                                         1.0f / static_cast<float>(top_k_));
+        rows_ = inner_->upload(rows.data(), DType::i32, Shape{layers_ * tokens});
+        weights_ = inner_->upload(weights.data(), DType::f32, Shape{tokens, top_k_});
+        layer_ = 0;
+    }
     Routing route(const Tensor& x, const Linear& router, int64_t top_k) override {
-        const Routing own = inner_->route(x, router, top_k);  // its work belongs to the step
-        const std::vector<int32_t> ids = table_.draw(++calls_, x.size(0), experts_);
-        const std::vector<float> weights(ids.size(), 1.0f / static_cast<float>(top_k));
-        return {inner_->upload(ids.data(), DType::i32, own.ids.shape()),
-                inner_->upload(weights.data(), DType::f32, own.weights.shape())};
+        inner_->route(x, router, top_k);  // its work belongs to the step
+        SHEAF_CHECK(layer_ < layers_ && rows_.size(0) == layers_ * x.size(0),
+                    "a routing that was not staged");
+        const int64_t first = layer_++ * x.size(0);
+        return {inner_->gather_rows(table_, rows_.rows(first, first + x.size(0))), weights_};
+    }
+    void begin_step() override {
+        inner_->begin_step();
+        layer_ = layers_;
+    }
+    std::unique_ptr<Recording> record(const std::function<void()>& body) override {
+        return inner_->record(body);
     }
 
     DType activation_dtype() const override { return inner_->activation_dtype(); }
     Tensor make(DType dtype, Shape shape) override { return inner_->make(dtype, shape); }
-    void begin_step() override { inner_->begin_step(); }
-    void stage(const Batch& batch) override { inner_->stage(batch); }
     void begin_layer(int layer) override { inner_->begin_layer(layer); }
     void download(const Tensor& source, void* host) override { inner_->download(source, host); }
     Tensor upload(const void* host, DType dtype, Shape shape) override {
@@ -141,17 +159,18 @@ class RoutedOps final : public Ops {
 
   private:
     std::unique_ptr<Ops> inner_;
-    RoutingTable table_;
-    int64_t experts_;
+    int64_t layers_, top_k_, layer_ = 0;
     uint64_t calls_ = 0;
+    Buffer memory_;
+    Tensor table_, rows_, weights_;
 };
 
 }  // namespace
 
-std::unique_ptr<Ops> make_routed_ops(std::unique_ptr<Ops> inner, const std::string& pattern, int64_t experts,
-                                     int64_t top_k) {
-    if (experts == 0) return inner;
-    return std::make_unique<RoutedOps>(std::move(inner), pattern, experts, top_k);
+std::unique_ptr<Ops> make_routed_ops(Machine& machine, const std::string& pattern, int64_t layers,
+                                     int64_t experts, int64_t top_k) {
+    if (experts == 0) return machine.make_ops();
+    return std::make_unique<RoutedOps>(machine, pattern, layers, experts, top_k);
 }
 
 }  // namespace sheaf

@@ -11,9 +11,10 @@
 
 namespace sheaf {
 
-/// "uniform": every expert alike; "zipf": the expert of rank r with weight 1 / r, ranks shuffled per layer.
-/// `experts` of the model; 0 for a dense one.
-std::unique_ptr<Ops> make_routed_ops(std::unique_ptr<Ops> inner, const std::string& pattern, int64_t experts,
-                                     int64_t top_k);
+/// The machine's operators with another router. "uniform": every expert alike; "zipf": the expert of rank r
+/// with weight 1 / r, ranks shuffled per layer and step. `experts` of the model; 0 for a dense one. Every
+/// step's batch must be staged.
+std::unique_ptr<Ops> make_routed_ops(Machine& machine, const std::string& pattern, int64_t layers,
+                                     int64_t experts, int64_t top_k);
 
 }  // namespace sheaf

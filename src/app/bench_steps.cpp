@@ -8,6 +8,7 @@
 #include "app/bench_routing.h"
 #include "app/interrupt.h"
 #include "base/counter_random.h"
+#include "engine/graph_runner.h"
 #include "model/cache_pool.h"
 #include "model/footprint.h"
 #include "model/memory.h"
@@ -61,15 +62,12 @@ class ResidentCost final : public WeightVisitor {
 /// Sequences with `context` tokens of zeros in their caches, and one batch of `count` further tokens each.
 class Workload {
   public:
-    Workload(Model& model, Machine& machine, const std::string& routing, int64_t sequences,
-             int64_t most_tokens)
-        : model_(model),
-          pool_(model.config.text, machine, static_cast<int32_t>(sequences),
+    Workload(const std::shared_ptr<Model>& model, Machine& machine, const std::string& routing,
+             int64_t sequences, int64_t most_tokens)
+        : vocabulary_(model->config.text.vocab_size),
+          pool_(model->config.text, machine, static_cast<int32_t>(sequences),
                 static_cast<int32_t>(sequences * ((most_tokens + block_size - 1) / block_size)), block_size),
-          ops_(routing == "natural"
-                   ? machine.make_ops()
-                   : make_routed_ops(machine.make_ops(), routing, model.config.text.num_experts,
-                                     model.config.text.num_experts_per_tok)) {
+          runner_(model, make_bench_ops(machine, routing, model->config.text), pool_.kv(), pool_.state()) {
         for (int64_t i = 0; i < sequences; ++i) {
             memory_.push_back(pool_.acquire());
             SHEAF_CHECK(memory_.back().reserve(most_tokens));
@@ -79,46 +77,36 @@ class Workload {
     /// One step; only the last token of each sequence gets logits, and only with `logits`.
     void step(int64_t context, int64_t count, uint64_t seed, bool logits) {
         const auto sequences = static_cast<int64_t>(memory_.size()), tokens = sequences * count;
-        std::vector<int32_t> ids(static_cast<size_t>(tokens)), positions(static_cast<size_t>(3 * tokens)),
-            rows;
-        std::vector<SequenceSpan> spans;
-        for (int64_t i = 0; i < tokens; ++i) {
-            ids[i] = static_cast<int32_t>(counter_random_bits(seed, static_cast<uint64_t>(i)) %
-                                          static_cast<uint64_t>(model_.config.text.vocab_size));
-            for (int64_t axis = 0; axis < 3; ++axis)
-                positions[axis * tokens + i] = static_cast<int32_t>(context + i % count);
-        }
+        StepInput input;
+        for (int64_t i = 0; i < tokens; ++i)
+            input.token_ids.push_back(static_cast<int32_t>(
+                counter_random_bits(seed, static_cast<uint64_t>(i)) % static_cast<uint64_t>(vocabulary_)));
+        for (int64_t i = 0; i < 3 * tokens; ++i)
+            input.positions.push_back(static_cast<int32_t>(context + i % count));
         for (int64_t i = 0; i < sequences; ++i) {
-            spans.push_back({.begin = static_cast<int32_t>(i * count),
-                             .count = static_cast<int32_t>(count),
-                             .context = static_cast<int32_t>(context),
-                             .slot = memory_[i].slot(),
-                             .blocks = memory_[i].blocks()});
-            rows.push_back(static_cast<int32_t>((i + 1) * count - 1));
+            input.sequences.push_back({.begin = static_cast<int32_t>(i * count),
+                                       .count = static_cast<int32_t>(count),
+                                       .context = static_cast<int32_t>(context),
+                                       .slot = memory_[i].slot(),
+                                       .blocks = memory_[i].blocks()});
+            if (logits) input.output_rows.push_back(static_cast<int32_t>((i + 1) * count - 1));
         }
-        run(ids, positions, rows, spans, logits);
+        const Tensor result = runner_.run(input);
+        host_.resize(result.bytes());
+        runner_.ops().download(result, host_.data());  // a step ends when its result can be read
     }
 
   private:
-    void run(const std::vector<int32_t>& ids, const std::vector<int32_t>& positions,
-             const std::vector<int32_t>& rows, const std::vector<SequenceSpan>& spans, bool logits) {
-        const auto tokens = static_cast<int64_t>(ids.size()), outputs = static_cast<int64_t>(rows.size());
-        ops_->begin_step();
-        Batch batch;
-        batch.token_ids = ops_->upload(ids.data(), DType::i32, Shape{tokens});
-        batch.positions = ops_->upload(positions.data(), DType::i32, Shape{3, tokens});
-        batch.output_rows = ops_->upload(rows.data(), DType::i32, Shape{outputs});
-        batch.sequences = spans;
-        batch.kv = pool_.kv();
-        batch.state = pool_.state();
-        const Tensor result = logits ? model_.text.forward(*ops_, batch) : model_.text.hidden(*ops_, batch);
-        host_.resize(result.bytes());
-        ops_->download(result, host_.data());  // a step ends when its result can be read
+    static std::unique_ptr<Ops> make_bench_ops(Machine& machine, const std::string& routing,
+                                               const TextConfig& text) {
+        if (routing == "natural") return machine.make_ops();
+        return make_routed_ops(machine, routing, text.num_hidden_layers, text.num_experts,
+                               text.num_experts_per_tok);
     }
 
-    Model& model_;
+    int64_t vocabulary_;
     CachePool pool_;
-    std::unique_ptr<Ops> ops_;
+    GraphRunner runner_;
     std::vector<SequenceMemory> memory_;
     std::vector<std::byte> host_;
 };
@@ -146,7 +134,7 @@ StepBench::StepBench(std::shared_ptr<Model> model, Machine& machine, int repeat,
 
 StepTime StepBench::decode(int64_t batch, int64_t context) {
     const TextConfig& text = model_->config.text;
-    Workload workload(*model_, machine_, routing_, batch, context + 1);
+    Workload workload(model_, machine_, routing_, batch, context + 1);
     StepTime result;
     result.tokens = batch;
     result.seconds = median_seconds(repeat_, [&](uint64_t seed) { workload.step(context, 1, seed, true); });
@@ -163,7 +151,7 @@ StepTime StepBench::decode(int64_t batch, int64_t context) {
 
 StepTime StepBench::prefill(int64_t tokens) {
     const TextConfig& text = model_->config.text;
-    Workload workload(*model_, machine_, routing_, 1, tokens);
+    Workload workload(model_, machine_, routing_, 1, tokens);
     StepTime result;
     result.tokens = tokens;
     result.seconds = median_seconds(repeat_, [&](uint64_t seed) {

@@ -73,6 +73,7 @@ struct EngineOptions {
     int32_t max_waiting = 256;           // queued requests
     int32_t block_size = 16;             // tokens of a KV page
     uint64_t cache_bytes = 0;            // KV pages and states; 0: a share of free memory
+    bool enforce_eager = false;          // steps are never recorded and replayed; same results
     int32_t token_limit = 0;  // ids the tokenizer knows; higher rows of the head are padding. 0: no limit
 };
 

@@ -80,7 +80,9 @@ EngineLoop::EngineLoop(std::shared_ptr<const Model> model, std::shared_ptr<Machi
     : model_(std::move(model)), machine_(std::move(machine)), options_(options) {
     end_tokens_ = model_->config.end_token_ids;
     pool_.reset(make_pool(model_->config, *machine_, options_));
-    runner_ = std::make_unique<ModelRunner>(model_, *machine_, *pool_);
+    runner_ = std::make_unique<ModelRunner>(
+        model_, *machine_, *pool_,
+        GraphOptions{.replay = !options_.enforce_eager, .max_length = options_.max_model_len});
     scheduler_ = std::make_unique<Scheduler>(*pool_, options_.max_num_seqs, options_.max_num_batched_tokens);
     publish_stats();
     thread_ = std::thread([this] { loop(); });

@@ -1,4 +1,4 @@
-// ModelRunner: turns the slices of a step into a Batch, runs the model and brings the wanted logits to the
+// ModelRunner: turns the slices of a step into its input, runs the model and brings the wanted logits to the
 // host. The only place where engine and operators meet. Must not know sampling or scheduling.
 #pragma once
 
@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/graph_runner.h"
 #include "engine/scheduler.h"
 #include "model/model.h"
 #include "ops/ops.h"
@@ -24,16 +25,16 @@ struct StepLogits {
 
 class ModelRunner {
   public:
-    ModelRunner(std::shared_ptr<const Model> model, Machine& machine, const CachePool& pool);
+    ModelRunner(std::shared_ptr<const Model> model, Machine& machine, const CachePool& pool,
+                GraphOptions options = {});
 
     /// Runs the slices' tokens and, for each slice, gives the logits of its last `wanted[i]` rows (0: none).
     /// Does not change the sequences.
     StepLogits run(std::span<const Slice> slices, std::span<const int32_t> wanted);
 
   private:
-    std::shared_ptr<const Model> model_;
-    const CachePool& pool_;
-    std::unique_ptr<Ops> ops_;
+    int64_t vocabulary_;
+    GraphRunner runner_;
 };
 
 }  // namespace sheaf

@@ -1,0 +1,117 @@
+#include "engine/graph_runner.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace sheaf {
+namespace {
+
+/// Padding costs the bytes of a few experts more, a recording memory and the time to make it: four sizes to
+/// each doubling.
+constexpr int64_t step_sizes[] = {1,  2,  3,  4,  5,  6,  7,  8,  10,  12,  14,  16,  20,  24,
+                                  28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256};
+/// Steps are recorded for sequences of up to this many tokens, then for four times as many, and so on.
+constexpr int32_t shortest_bound = 1024, bound_factor = 4;
+
+StepInput padded(const StepInput& input, int64_t sequences) {
+    const int64_t tokens = input.tokens();
+    StepInput result;
+    result.token_ids = input.token_ids;
+    result.token_ids.resize(static_cast<size_t>(sequences), 0);
+    result.positions.assign(static_cast<size_t>(3 * sequences), 0);
+    for (int64_t axis = 0; axis < 3; ++axis)
+        std::copy_n(input.positions.begin() + axis * tokens, tokens,
+                    result.positions.begin() + axis * sequences);
+    result.output_rows = input.output_rows;
+    result.sequences = input.sequences;
+    for (int64_t row = tokens; row < sequences; ++row) {
+        result.output_rows.push_back(static_cast<int32_t>(row));
+        result.sequences.push_back({.begin = static_cast<int32_t>(row), .count = 0, .context = 0, .slot = 0});
+    }
+    return result;
+}
+
+}  // namespace
+
+GraphRunner::GraphRunner(std::shared_ptr<const Model> model, std::unique_ptr<Ops> ops,
+                         std::span<const KvLayer> kv, std::span<const StateLayer> state, GraphOptions options)
+    : model_(std::move(model)),
+      ops_(std::move(ops)),
+      kv_(kv),
+      state_(state),
+      options_(options),
+      machine_records_(ops_->record([] {}) != nullptr) {}
+
+int64_t GraphRunner::padded_sequences(int64_t sequences) {
+    const auto* size = std::lower_bound(std::begin(step_sizes), std::end(step_sizes), sequences);
+    return size == std::end(step_sizes) ? sequences : *size;
+}
+
+bool GraphRunner::is_decode(const StepInput& input) const {
+    if (input.sequences.empty() || std::ssize(input.sequences) > most_recorded) return false;
+    if (input.output_rows.size() != input.sequences.size()) return false;
+    for (size_t i = 0; i < input.sequences.size(); ++i)
+        if (input.sequences[i].count != 1 || input.output_rows[i] != static_cast<int32_t>(i)) return false;
+    return true;
+}
+
+int32_t GraphRunner::length_bound(const StepInput& input) const {
+    int32_t longest = 1;
+    for (const SequenceSpan& span : input.sequences) longest = std::max(longest, span.context + span.count);
+    int32_t bound = shortest_bound;
+    while (bound < longest && bound < INT32_MAX / bound_factor) bound *= bound_factor;
+    return options_.max_length >= longest ? std::min(bound, options_.max_length) : bound;
+}
+
+Tensor GraphRunner::forward(const Batch& batch, bool logits) {
+    return logits ? model_->text.forward(*ops_, batch) : model_->text.hidden(*ops_, batch);
+}
+
+bool GraphRunner::record(Recorded& recorded, const Batch& batch, bool logits) {
+    try {
+        recorded.recording = ops_->record([&] { recorded.result = forward(batch, logits); });
+    } catch (const std::exception& error) {
+        log::warn("steps are launched one by one from here on: recording one failed ({})", error.what());
+        options_.replay = false;
+        return false;
+    }
+    return true;
+}
+
+Tensor GraphRunner::run_plain(const StepInput& input, int32_t bound, Recorded* recorded) {
+    const int64_t tokens = input.tokens();
+    ops_->begin_step();
+    Batch batch;
+    batch.token_ids = ops_->upload(input.token_ids.data(), DType::i32, Shape{tokens});
+    batch.positions = ops_->upload(input.positions.data(), DType::i32, Shape{3, tokens});
+    batch.sequences = input.sequences;
+    batch.length_bound = bound;
+    batch.kv = kv_;
+    batch.state = state_;
+    const bool logits = !input.output_rows.empty();
+    if (logits)
+        batch.output_rows = ops_->upload(input.output_rows.data(), DType::i32,
+                                         Shape{static_cast<int64_t>(input.output_rows.size())});
+    ops_->stage(batch);
+    if (!recorded || !options_.replay) return forward(batch, logits);
+    if (!recorded->done_once) {
+        recorded->done_once = true;
+        return forward(batch, logits);
+    }
+    // A failed recording leaves a step half made: it begins anew.
+    if (!recorded->recording && !record(*recorded, batch, logits)) return run_plain(input, bound, nullptr);
+    recorded->recording->replay();
+    return recorded->result;
+}
+
+Tensor GraphRunner::run(const StepInput& input) {
+    if (!machine_records_ || !is_decode(input)) return run_plain(input, 0, nullptr);
+    const int64_t sequences = padded_sequences(std::ssize(input.sequences));
+    const int32_t bound = length_bound(input);
+    Recorded& recorded = recorded_[{sequences, bound}];
+    if (sequences == input.tokens()) return run_plain(input, bound, &recorded);
+    return run_plain(padded(input, sequences), bound, &recorded).rows(0, input.tokens());
+}
+
+}  // namespace sheaf

@@ -1,0 +1,72 @@
+// GraphRunner: the steps of a model on a machine, and the only place that records them. A step in which every
+// sequence has one token looks the same again and again: it is filled up to one of a few sizes with padding
+// sequences, done once as it is, recorded the second time, and from then on replayed. Where the machine
+// cannot record, and for all other steps, the model simply runs. Used by the model runner and the benchmark.
+// Must not know a particular back end, requests or sampling.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "model/model.h"
+#include "ops/ops.h"
+
+namespace sheaf {
+
+/// The tokens of one step, on the host.
+struct StepInput {
+    std::vector<int32_t> token_ids;
+    std::vector<int32_t> positions;    // (3, tokens)
+    std::vector<int32_t> output_rows;  // whose logits are wanted
+    std::vector<SequenceSpan> sequences;
+
+    int64_t tokens() const { return static_cast<int64_t>(token_ids.size()); }
+};
+
+struct GraphOptions {
+    bool replay = true;      // off: the same steps, padding included, each launched anew; same bits
+    int32_t max_length = 0;  // of any sequence; 0: not known
+};
+
+class GraphRunner {
+  public:
+    /// `kv` and `state` stay where they are as long as the runner lives.
+    GraphRunner(std::shared_ptr<const Model> model, std::unique_ptr<Ops> ops, std::span<const KvLayer> kv,
+                std::span<const StateLayer> state, GraphOptions options = {});
+
+    /// Logits of the output rows, f32 (outputs, vocabulary); without output rows the residual stream (tokens,
+    /// hidden). On the machine, valid until the next run.
+    Tensor run(const StepInput& input);
+    Ops& ops() { return *ops_; }
+
+    /// How many sequences a step with `sequences` of them is filled up to; the same number where padding
+    /// would not pay.
+    static int64_t padded_sequences(int64_t sequences);
+    static constexpr int64_t most_recorded = 256;
+
+  private:
+    struct Recorded {
+        bool done_once = false;
+        std::unique_ptr<Recording> recording;
+        Tensor result;
+    };
+
+    bool is_decode(const StepInput& input) const;
+    int32_t length_bound(const StepInput& input) const;
+    Tensor forward(const Batch& batch, bool logits);
+    Tensor run_plain(const StepInput& input, int32_t length_bound, Recorded* recorded);
+    bool record(Recorded& recorded, const Batch& batch, bool logits);
+
+    std::shared_ptr<const Model> model_;
+    std::unique_ptr<Ops> ops_;
+    std::span<const KvLayer> kv_;
+    std::span<const StateLayer> state_;
+    GraphOptions options_;
+    bool machine_records_;
+    std::map<std::pair<int64_t, int32_t>, Recorded> recorded_;  // by padded sequences and length bound
+};
+
+}  // namespace sheaf
