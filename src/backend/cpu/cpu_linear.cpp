@@ -11,7 +11,7 @@ namespace sheaf::cpu {
 namespace {
 
 constexpr int64_t lanes = PackedMatrix::tile_outputs;
-constexpr int64_t rows_per_task = 96;    // of inputs that stay in the second-level cache
+constexpr int64_t rows_per_task = 96;     // of inputs that stay in the second-level cache
 constexpr int64_t tasks_per_thread = 16;  // against uneven ends
 
 int64_t ceil_div(int64_t a, int64_t b) {
@@ -20,7 +20,7 @@ int64_t ceil_div(int64_t a, int64_t b) {
 
 }  // namespace
 
-Tensor CpuOps::linear(const Tensor& x, const Linear& weight) {
+Tensor CpuOps::product(const Kernels& kernels, const Tensor& x, const Linear& weight) {
     const PackedMatrix& w = cpu_linear(weight).matrix();
     SHEAF_CHECK(x.rank() == 2 && x.size(1) == w.in, "{} by a weight of {} inputs", x.shape().to_string(),
                 w.in);
@@ -28,22 +28,21 @@ Tensor CpuOps::linear(const Tensor& x, const Linear& weight) {
     const Tensor result = make(DType::f32, Shape{rows, w.out});
     if (rows == 0) return result;
 
-    const int64_t height = kernels_.row_block;
-    ReadyRows ready;
-    if (rows == 1 && usable_directly(w)) {
+    ReadyRows ready{row_layout(kernels, w, rows), nullptr, nullptr};
+    const int64_t height = ready.layout.height;
+    if (usable_directly(ready.layout, w)) {
         ready.blocks = x.data<float>();
     } else {
-        ready.blocks = make(DType::f32, Shape{ReadyRows::block_floats(w, rows)}).data<float>();
-        ready.sums = make(DType::f32, Shape{ReadyRows::sum_floats(w, rows)}).data<float>();
+        ready.blocks = make(DType::f32, Shape{ready.layout.block_floats()}).data<float>();
+        ready.sums = make(DType::f32, Shape{ready.layout.sum_floats}).data<float>();
         std::vector<const float*> sources(static_cast<size_t>(rows));
         for (int64_t r = 0; r < rows; ++r) sources[static_cast<size_t>(r)] = x.row<float>(r);
-        pool_.parallel_for(ceil_div(rows, height), [&](int64_t block) {
-            make_ready(kernels_, w, sources.data(), block * height, std::min(height, rows - block * height),
-                       ready);
+        pool_.parallel_for(ready.layout.blocks(), [&](int64_t block) {
+            make_ready(kernels, w, sources.data(), block * height, ready);
         });
     }
 
-    const int64_t step = kernels_.tile_batch;
+    const int64_t step = kernels.tile_batch;
     const int64_t strip = std::max(height, rows_per_task / height * height);  // rows of a task
     const int64_t strips = ceil_div(rows, strip);
     const int64_t wanted = ceil_div(tasks_per_thread * pool_.thread_count(), strips);
@@ -55,7 +54,7 @@ Tensor CpuOps::linear(const Tensor& x, const Linear& weight) {
         float* y = Scratch::floats(Scratch::outputs, count * step * lanes);
         for (int64_t tile = task % ranges * tiles; tile < end; tile += step) {
             const int64_t width = std::min(step, end - tile);
-            multiply_tiles(kernels_, w, ready, row, count, tile, width, y);
+            multiply_tiles(kernels, w, ready, row, count, tile, width, y);
             const int64_t columns = std::min(width * lanes, w.out - tile * lanes);
             for (int64_t r = 0; r < count; ++r)
                 std::memcpy(result.row<float>(row + r) + tile * lanes, y + r * width * lanes,

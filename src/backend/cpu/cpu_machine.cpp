@@ -13,13 +13,24 @@
 namespace sheaf::cpu {
 namespace {
 
-const Kernels& kernels_of(Isa isa) {
+/// The kernels that keep f32 activations.
+const Kernels& exact_kernels(Isa isa) {
 #if defined(__x86_64__)
+    if (isa == Isa::amx || isa == Isa::amx_emulated) return avx512::kernels;
     if (isa == Isa::avx512) return avx512::kernels;
     if (isa == Isa::avx2) return avx2::kernels;
 #endif
     SHEAF_CHECK(isa == Isa::baseline);
     return baseline::kernels;
+}
+
+const Kernels& kernels_of(Isa isa, ComputeType compute) {
+#if defined(__x86_64__)
+    if (compute == ComputeType::bf16 && isa == Isa::amx) return amx::kernels();
+    if (compute == ComputeType::bf16 && isa == Isa::amx_emulated) return amx::emulated_kernels();
+#endif
+    (void)compute;
+    return exact_kernels(isa);
 }
 
 /// Memory for all experts of a layer. Experts are equal in size but for rare exceptions, so one large buffer
@@ -71,7 +82,7 @@ PackedExpert pack_expert(const HostExpert& expert, ComputeType compute, ExpertMe
 class CpuMachine : public Machine {
   public:
     CpuMachine(ComputeType compute, int threads, Isa isa)
-        : compute_(compute), isa_(isa), kernels_(kernels_of(isa)), pool_(threads) {}
+        : compute_(compute), isa_(isa), kernels_(kernels_of(isa, compute)), pool_(threads) {}
 
     std::string name() const override {
         const int threads = pool_.thread_count();
@@ -118,7 +129,9 @@ class CpuMachine : public Machine {
     }
 
     MachinePeaks measure_peaks() override { return cpu::measure_peaks(kernels_, pool_); }
-    std::unique_ptr<Ops> make_ops() override { return std::make_unique<CpuOps>(kernels_, pool_); }
+    std::unique_ptr<Ops> make_ops() override {
+        return std::make_unique<CpuOps>(kernels_, exact_kernels(isa_), pool_);
+    }
 
   private:
     static void check_shape(const HostLinear& part, int64_t out, int64_t in, int64_t expert) {
@@ -148,7 +161,8 @@ const CpuExperts& cpu_experts(const Experts& experts) {
 
 std::unique_ptr<Machine> make_cpu_machine(ComputeType compute, int threads, Isa isa) {
     const auto& available = available_isas();
-    if (std::find(available.begin(), available.end(), isa) == available.end())
+    const Isa needed = isa == Isa::amx_emulated ? Isa::avx512 : isa;
+    if (std::find(available.begin(), available.end(), needed) == available.end())
         fail(ErrorKind::unsupported, "this processor cannot run {} kernels; best is {}", isa_name(isa),
              isa_name(available.back()));
     return std::make_unique<CpuMachine>(compute, threads, isa);

@@ -20,6 +20,8 @@ int64_t ceil_div(int64_t a, int64_t b) {
 /// The rows that go to one expert: places [begin, begin + count).
 struct ExpertRows {
     int64_t expert = 0, begin = 0, count = 0;
+    RowLayout hidden;  // of its intermediate rows
+    int64_t hidden_begin = 0;
 };
 
 /// Every (token, choice) gets a place; the places of an expert follow one another, tokens in order.
@@ -39,7 +41,7 @@ struct Grouping {
             }
         for (int64_t e = 0; e < experts; ++e) {
             auto& end = next[static_cast<size_t>(e) + 1];
-            if (end > 0) active.push_back({e, next[static_cast<size_t>(e)], end});
+            if (end > 0) active.push_back({e, next[static_cast<size_t>(e)], end, {}, 0});
             most = std::max(most, end);
             end += next[static_cast<size_t>(e)];
         }
@@ -58,24 +60,28 @@ struct Grouping {
 
 class Mixture {
   public:
-    Mixture(const Kernels& kernels, const Tensor& x, const Routing& routing, const CpuExperts& experts,
-            float* hidden, int64_t hidden_stride)
-        : kernels_(kernels),
-          x_(x),
-          routing_(routing),
-          experts_(experts),
-          grouping_(routing, experts.count),
-          hidden_(hidden),
-          hidden_stride_(hidden_stride) {}
+    Mixture(const Kernels& kernels, const Tensor& x, const Routing& routing, const CpuExperts& experts)
+        : kernels_(kernels), x_(x), routing_(routing), experts_(experts), grouping_(routing, experts.count) {
+        constexpr int64_t line = 16;  // floats, so that no two experts write to one
+        for (ExpertRows& group : grouping_.active) {
+            group.hidden = row_layout(kernels, experts[group.expert].down, group.count);
+            group.hidden_begin = hidden_floats_;
+            hidden_floats_ += ceil_div(group.hidden.block_floats(), line) * line;
+        }
+    }
 
     const std::vector<ExpertRows>& active() const { return grouping_.active; }
+    /// The memory that the intermediate rows of all experts need.
+    int64_t hidden_floats() const { return hidden_floats_; }
+    void set_hidden(float* memory) { hidden_ = memory; }
 
     /// SwiGLU of tiles [begin, end) of the intermediate dimension, into `hidden`, laid out for the down
     /// product.
     void gate_and_up(const ExpertRows& group, int64_t begin, int64_t end) const {
         const PackedExpert& expert = experts_[group.expert];
         const ReadyRows gate_rows = ready_input(expert.gate, group, Scratch::gate);
-        const bool same = interchangeable(expert.gate, expert.up);
+        const bool same =
+            !expert.gate.input_order && !expert.up.input_order && same_rows(kernels_, expert.gate, expert.up);
         const ReadyRows up_rows = same ? gate_rows : ready_input(expert.up, group, Scratch::up);
         const int64_t step = kernels_.tile_batch, size = group.count * step * lanes;
         float* gate = Scratch::floats(Scratch::outputs, 2 * size);
@@ -108,44 +114,47 @@ class Mixture {
     }
 
   private:
-    static bool interchangeable(const PackedMatrix& a, const PackedMatrix& b) {
-        return !a.input_order && !b.input_order && !a.has_zeros && !b.has_zeros && a.padded_in == b.padded_in;
-    }
-
     ReadyRows ready_input(const PackedMatrix& w, const ExpertRows& group, Scratch::Slot slot) const {
         std::vector<const float*> rows(static_cast<size_t>(group.count));
         for (int64_t i = 0; i < group.count; ++i)
             rows[static_cast<size_t>(i)] =
                 x_.row<float>(grouping_.token_of_place[static_cast<size_t>(group.begin + i)]);
-        const int64_t numbers = ReadyRows::block_floats(w, group.count);
-        float* memory = Scratch::floats(slot, numbers + ReadyRows::sum_floats(w, group.count));
-        const ReadyRows ready{memory, memory + numbers};
-        const int64_t height = kernels_.row_block;
-        for (int64_t row = 0; row < group.count; row += height)
-            make_ready(kernels_, w, rows.data(), row, std::min(height, group.count - row), ready);
+        const RowLayout layout = row_layout(kernels_, w, group.count);
+        float* memory = Scratch::floats(slot, layout.block_floats() + layout.sum_floats);
+        const ReadyRows ready{layout, memory, memory + layout.block_floats()};
+        for (int64_t row = 0; row < group.count; row += layout.height)
+            make_ready(kernels_, w, rows.data(), row, ready);
         return ready;
     }
 
     /// values [rows][width], columns [first, first + width) of the intermediate dimension, into row blocks.
     void store_hidden(const ExpertRows& group, const PackedMatrix& w, const float* values, int64_t first,
                       int64_t width) const {
-        const int64_t height = kernels_.row_block;
-        const int64_t columns = std::min(width, w.padded_in - first);
-        for (int64_t row = 0; row < group.count; row += height) {
-            const int64_t rows = std::min(height, group.count - row);
-            float* block = hidden_ + group.begin * hidden_stride_ + row * w.padded_in + first * rows;
+        const RowLayout& layout = group.hidden;
+        for (int64_t row = 0; row < group.count; row += layout.height) {
+            const int64_t rows = std::min(layout.height, group.count - row);
+            float* block = hidden_ + group.hidden_begin + row * layout.row_floats;
+            const float* from = values + row * width;
+            if (layout.form == RowForm::bf16) {
+                const float* sources[k_block];
+                for (int64_t r = 0; r < rows; ++r) sources[r] = from + r * width;
+                kernels_.pack_bf16(w, sources, rows, layout.height, first, std::min(first + width, w.in),
+                                   reinterpret_cast<uint16_t*>(block));
+                continue;
+            }
+            const int64_t columns = std::min(width, w.padded_in - first);
             for (int64_t r = 0; r < rows; ++r)
-                for (int64_t c = 0; c < columns; ++c) block[c * rows + r] = values[(row + r) * width + c];
+                for (int64_t c = 0; c < columns; ++c) block[(first + c) * rows + r] = from[r * width + c];
         }
     }
 
     /// Group sums of an expert's hidden rows, for a down projection with zero points.
     void sum_hidden(const ExpertRows& group, const PackedMatrix& w, float* sums) const {
-        const int64_t height = kernels_.row_block;
+        const int64_t height = group.hidden.height;
         float* line = Scratch::floats(Scratch::rows, w.padded_in);
         for (int64_t row = 0; row < group.count; ++row) {
             const int64_t first = row / height * height, rows = std::min(height, group.count - first);
-            const float* block = hidden_ + group.begin * hidden_stride_ + first * w.padded_in;
+            const float* block = hidden_ + group.hidden_begin + first * w.padded_in;
             for (int64_t k = 0; k < w.padded_in; ++k) line[k] = block[k * rows + row - first];
             kernels_.group_sums(line, w.in, w.group, sums + row * w.groups());
         }
@@ -153,9 +162,9 @@ class Mixture {
 
     void down_of(const ExpertRows& group, int64_t begin, int64_t end, float* outputs) const {
         const PackedMatrix& w = experts_[group.expert].down;
-        ReadyRows ready{hidden_ + group.begin * hidden_stride_, nullptr};
-        if (w.has_zeros) {
-            ready.sums = Scratch::floats(Scratch::sums, ReadyRows::sum_floats(w, group.count));
+        ReadyRows ready{group.hidden, hidden_ + group.hidden_begin, nullptr};
+        if (group.hidden.sum_floats > 0) {
+            ready.sums = Scratch::floats(Scratch::sums, group.hidden.sum_floats);
             sum_hidden(group, w, ready.sums);
         }
         const int64_t step = kernels_.tile_batch, stride = (end - begin) * lanes;
@@ -174,8 +183,8 @@ class Mixture {
     const Routing& routing_;
     const CpuExperts& experts_;
     Grouping grouping_;
-    float* hidden_;
-    int64_t hidden_stride_;
+    float* hidden_ = nullptr;
+    int64_t hidden_floats_ = 0;
 };
 
 /// Tiles of a task so that `ranges` of them cover `tiles`, in whole steps.
@@ -187,14 +196,13 @@ int64_t tiles_per_task(int64_t tiles, int64_t ranges, int64_t step) {
 
 Tensor CpuOps::moe(const Tensor& x, const Routing& routing, const Experts& handle) {
     const CpuExperts& experts = cpu_experts(handle);
-    const int64_t tokens = x.size(0), k = routing.ids.size(1);
+    const int64_t tokens = x.size(0);
     SHEAF_CHECK(x.size(1) == experts.hidden && routing.ids.size(0) == tokens &&
                 routing.weights.shape() == routing.ids.shape());
     const Tensor result = make(DType::f32, Shape{tokens, experts.hidden});
     if (tokens == 0) return result;
-    const int64_t stride = (experts.intermediate + 7) / 8 * 8;  // the widest padding of any format
-    const Tensor hidden = make(DType::f32, Shape{tokens * k, stride});
-    const Mixture mixture(kernels_, x, routing, experts, hidden.data<float>(), stride);
+    Mixture mixture(kernels_, x, routing, experts);
+    mixture.set_hidden(make(DType::f32, Shape{mixture.hidden_floats()}).data<float>());
 
     const int64_t step = kernels_.tile_batch, wanted = 16 * pool_.thread_count();
     const int64_t inner = ceil_div(experts.intermediate, lanes), active = std::ssize(mixture.active());

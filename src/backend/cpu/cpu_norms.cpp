@@ -82,7 +82,7 @@ Tensor CpuOps::rotate(const Tensor& x, int64_t head_dim, const Tensor& positions
 }
 
 Routing CpuOps::route(const Tensor& x, const Linear& router, int64_t k) {
-    const Tensor logits = linear_f32(x, router);
+    const Tensor logits = product(exact_, x, router);
     const int64_t rows = logits.size(0), experts = logits.size(1);
     SHEAF_CHECK(k > 0 && k <= experts, "{} of {} experts", k, experts);
     const Routing routing{make(DType::i32, Shape{rows, k}), make(DType::f32, Shape{rows, k})};

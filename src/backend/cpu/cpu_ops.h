@@ -12,7 +12,9 @@ namespace sheaf::cpu {
 
 class CpuOps : public Ops {
   public:
-    CpuOps(const Kernels& kernels, ThreadPool& pool) : kernels_(kernels), pool_(pool) {}
+    /// exact: for the products that keep f32 activations whatever `kernels` does (the router's).
+    CpuOps(const Kernels& kernels, const Kernels& exact, ThreadPool& pool)
+        : kernels_(kernels), exact_(exact), pool_(pool) {}
 
     DType activation_dtype() const override { return DType::f32; }
     Tensor make(DType dtype, Shape shape) override { return arena_.make(dtype, shape); }
@@ -34,7 +36,7 @@ class CpuOps : public Ops {
     Tensor gather_rows(const Tensor& table, const Tensor& indices) override;
     void scatter_rows(const Tensor& destination, const Tensor& indices, const Tensor& rows) override;
     Tensor concat_columns(std::span<const Tensor> parts) override;
-    Tensor linear(const Tensor& x, const Linear& weight) override;
+    Tensor linear(const Tensor& x, const Linear& weight) override { return product(kernels_, x, weight); }
     Tensor linear_f32(const Tensor& x, const Linear& weight) override { return linear(x, weight); }
     Tensor expert(const Tensor& x, const Experts& experts, int64_t index) override;
     std::pair<Tensor, Tensor> rotary_angles(const Tensor& positions, const Rotary& rotary) override;
@@ -68,12 +70,13 @@ class CpuOps : public Ops {
             for (int64_t row = task * step; row < end; ++row) work(row);
         });
     }
+    Tensor product(const Kernels& kernels, const Tensor& x, const Linear& weight);
     Tensor normalized_heads(const Tensor& x, int64_t head_stride, const Norm& norm, const Tensor& cosine,
                             const Tensor& sine, int64_t heads);
     void attend(const Tensor& query, const KvLayer& cache, const Batch& batch, int64_t heads,
                 const Tensor& gate, const Tensor& result);
 
-    const Kernels& kernels_;
+    const Kernels &kernels_, &exact_;
     ThreadPool& pool_;
     Arena arena_;
 };

@@ -217,7 +217,7 @@ TEST_P(CpuOpsTest, FusedOperatorsEqualTheirDefinitions) {
 }
 
 TEST_P(CpuOpsTest, RoutingEqualsItsDefinition) {
-    const auto cpu = machine();
+    const auto cpu = machine(2, ComputeType::f32);
     const auto ops = cpu->make_ops();
     for (const int64_t experts : {13, 333}) {
         const Linear router = cpu->prepare(dense_linear(experts, 64, DType::bf16, 5));

@@ -40,12 +40,12 @@ MachinePeaks measure_peaks(const Kernels& kernels, ThreadPool& pool) {
                         }));
         compute =
             std::min(compute, seconds_of([&] {
-                         pool.parallel_for(threads, [&](int64_t) { sink = sink + kernels.burn_fma(rounds); });
+                         pool.parallel_for(threads, [&](int64_t) { sink = sink + kernels.burn(rounds); });
                      }));
     }
     MachinePeaks peaks;
     peaks.read_bytes_per_second = static_cast<double>(chunks * chunk) / read;
-    peaks.flops_per_second = static_cast<double>(threads * rounds * fma_per_round * 16 * 2) / compute;
+    peaks.flops_per_second = static_cast<double>(threads * rounds * kernels.flops_per_round) / compute;
     return peaks;
 }
 

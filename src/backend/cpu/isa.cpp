@@ -5,8 +5,31 @@
 #include <fstream>
 #include <thread>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace sheaf::cpu {
 namespace {
+
+#if defined(__x86_64__)
+/// Whether the processor multiplies tiles of bf16 and this process may use them. Linux saves the tiles of
+/// those processes only that asked.
+bool tiles_granted() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & amx_bf16) == 0 || (d & amx_tile) == 0)
+        return false;
+    unsigned low = 0, high = 0;
+    asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    constexpr unsigned tile_state = 3u << 17;  // configuration and data
+    if ((low & tile_state) != tile_state) return false;
+    constexpr long request_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM
+    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+}
+#endif
 
 std::vector<Isa> detect() {
     std::vector<Isa> found{Isa::baseline};
@@ -18,6 +41,7 @@ std::vector<Isa> detect() {
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq"))
         found.push_back(Isa::avx512);
+    if (found.back() == Isa::avx512 && tiles_granted()) found.push_back(Isa::amx);
 #endif
     return found;
 }
@@ -42,6 +66,10 @@ std::string_view isa_name(Isa isa) {
             return "avx2";
         case Isa::avx512:
             return "avx512";
+        case Isa::amx:
+            return "amx";
+        case Isa::amx_emulated:
+            return "amx_emulated";
     }
     return "unknown";
 }

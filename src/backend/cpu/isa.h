@@ -9,8 +9,10 @@
 
 namespace sheaf::cpu {
 
-/// In rising order. `baseline` runs anywhere; avx2 needs AVX2, FMA and F16C; avx512 needs F, BW, VL and DQ.
-enum class Isa { baseline, avx2, avx512 };
+/// In rising order. `baseline` runs anywhere; avx2 needs AVX2, FMA and F16C; avx512 needs F, BW, VL and DQ;
+/// amx needs tiles of bf16 besides, and an operating system that hands them out. amx_emulated runs where
+/// avx512 does and gives amx's results slowly: for tests, never chosen.
+enum class Isa { baseline, avx2, avx512, amx, amx_emulated };
 
 std::string_view isa_name(Isa isa);
 

@@ -80,13 +80,19 @@ struct Kernels {
                        float* y);
 
     // --- linear
-    int64_t row_block;   // rows of a block of PackedRows
+    int64_t row_block;   // rows of a block of PackedRows in floats
     int64_t tile_batch;  // tiles that one row takes together
+    /// The form in which `multiply` wants the rows for a weight.
+    RowForm (*row_form)(const PackedMatrix& w);
     /// All rows by tiles [tile, tile + count): y [rows][count * 16], without bias.
     void (*multiply)(const PackedMatrix& w, const PackedRows& x, int64_t tile, int64_t count, float* y);
     void (*group_sums)(const float* x, int64_t n, int64_t group, float* sums);
     /// Writes rows (rows <= row_block) given by pointers as one block of PackedRows.
     void (*pack_block)(const float* const* rows, int64_t count, int64_t in, int64_t padded_in, float* block);
+    /// Rounds inputs [begin, end) of `count` rows, whose values start at rows[r], into a block of PackedRows
+    /// in bf16 of `height` rows; null where row_form is always floats.
+    void (*pack_bf16)(const PackedMatrix& w, const float* const* rows, int64_t count, int64_t height,
+                      int64_t begin, int64_t end, uint16_t* block);
 
     // --- sequences
     /// Keys [begin, end) for up to most_query_tiles tiles of one (sequence, kv head), a part each; scratch:
@@ -106,11 +112,12 @@ struct Kernels {
     // --- measuring
     /// Sums bytes [0, bytes) of 64-byte lines: a read of all of it.
     float (*read_all)(const void* data, int64_t bytes);
-    /// `rounds` times `fma_per_round` independent vector fma of 16 lanes from registers.
-    float (*burn_fma)(int64_t rounds);
+    /// `rounds` times `flops_per_round` multiplications and additions from registers, of the kind that matrix
+    /// products use.
+    int64_t flops_per_round;
+    float (*burn)(int64_t rounds);
 };
 
-constexpr int64_t fma_per_round = 12;
 constexpr int64_t key_block = 64;  // the absolute grid of attention's softmax
 constexpr int64_t most_query_tiles = 4;
 constexpr int64_t attention_scratch(int64_t head_dim) {
@@ -126,5 +133,11 @@ extern const Kernels kernels;
 namespace avx512 {
 extern const Kernels kernels;
 }
+namespace amx {
+/// The kernels of avx512, but matrix products of bf16 and int4 weights go through tiles (isa/amx). Emulated:
+/// the same arithmetic, bit for bit, by plain instructions, for tests on processors without tiles.
+const Kernels& kernels();
+const Kernels& emulated_kernels();
+}  // namespace amx
 
 }  // namespace sheaf::cpu

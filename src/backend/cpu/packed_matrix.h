@@ -10,7 +10,8 @@
 // The arithmetic of every kernel, one row or many, is
 //   part = sum over the group's inputs, in order, of fma(x, w);   part += (8 - zero) * (sum of x over the
 //   group) y = sum over groups, in order, of fma(scale, part)
-// so a row's result depends on nothing but the row. Made by pack.h; read by the kernels. Plain data only.
+// so a row's result depends on nothing but the row. (The tiles of isa/amx have an order of their own, with
+// the same property.) Made by pack.h; read by the kernels. Plain data only.
 #pragma once
 
 #include <cstdint>
@@ -38,15 +39,30 @@ struct PackedMatrix {
 
     int64_t tiles() const { return (out + tile_outputs - 1) / tile_outputs; }
     int64_t groups() const { return (padded_in + group - 1) / group; }
+    int64_t k_blocks() const {  // of all groups, each filled up
+        const int64_t per_group = (group + 31) / 32, last = padded_in - (groups() - 1) * group;
+        return (groups() - 1) * per_group + (last + 31) / 32;
+    }
 };
 
-/// Rows of activations as the kernels read them: blocks of `Kernels::row_block` rows, each [padded_in][rows
-/// of the block], the last block narrower.
+/// How rows of activations lie for the kernels.
+enum class RowForm : uint8_t {
+    floats,  // blocks [padded_in][rows of the block], the last block narrower
+    bf16,    // blocks [k-block][height of the block][32], every one filled up with zero rows to one height
+};
+
+/// A k-block: 32 inputs of one group, a tile's row of bf16. Groups that do not fill their last one are
+/// followed by zeros in rows of form bf16.
+constexpr int64_t k_block = 32;
+
+/// Rows of activations as the kernels read them, in blocks of `height` rows.
 struct PackedRows {
-    const float* data = nullptr;
+    const void* data = nullptr;
+    RowForm form = RowForm::floats;
     int64_t rows = 0;
+    int64_t height = 0;
     int64_t padded_in = 0;
-    const float* group_sums = nullptr;  // [rows][groups], or null when no zero points need them
+    const float* group_sums = nullptr;  // [rows][groups], or null when no zero points need them (or bf16)
 };
 
 }  // namespace sheaf::cpu

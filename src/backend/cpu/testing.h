@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -148,11 +149,34 @@ inline ::testing::AssertionResult same_bits(const std::vector<float>& a, const s
     return ::testing::AssertionSuccess();
 }
 
+/// The sets of this processor, and amx's arithmetic where it can be emulated.
+inline std::vector<Isa> tested_isas() {
+    std::vector<Isa> isas = available_isas();
+    if (std::find(isas.begin(), isas.end(), Isa::avx512) != isas.end()) isas.push_back(Isa::amx_emulated);
+    return isas;
+}
+
 /// A fixture run once per instruction set of this processor.
 class EveryIsa : public ::testing::TestWithParam<Isa> {
   protected:
-    std::unique_ptr<Machine> machine(int threads = 2, ComputeType compute = ComputeType::f32) const {
+    bool rounds_activations() const { return GetParam() == Isa::amx || GetParam() == Isa::amx_emulated; }
+
+    /// Computes in f32, but amx in bf16, where it has products of its own.
+    std::unique_ptr<Machine> machine(int threads = 2) const {
+        return machine(threads, rounds_activations() ? ComputeType::bf16 : ComputeType::f32);
+    }
+    std::unique_ptr<Machine> machine(int threads, ComputeType compute) const {
         return make_cpu_machine(compute, threads, GetParam());
+    }
+
+    /// Random activations in (-1, 1) that no unit has to round, so that all of them are held to the same
+    /// error.
+    HostTensor activations(Shape shape, uint64_t key) const {
+        HostTensor x = random_tensor(DType::f32, shape, key);
+        if (rounds_activations())
+            for (int64_t i = 0; i < shape.elements(); ++i)
+                x.view.data<float>()[i] = static_cast<float>(bfloat16(x.view.data<float>()[i]));
+        return x;
     }
 };
 
@@ -160,7 +184,7 @@ inline std::string name_of(const ::testing::TestParamInfo<Isa>& test) {
     return std::string(isa_name(test.param));
 }
 #define SHEAF_FOR_EVERY_ISA(fixture) \
-    INSTANTIATE_TEST_SUITE_P(Isas, fixture, ::testing::ValuesIn(available_isas()), name_of)
+    INSTANTIATE_TEST_SUITE_P(Isas, fixture, ::testing::ValuesIn(tested_isas()), name_of)
 
 /// The fused sets: results must agree bit for bit.
 inline std::vector<Isa> fused_isas() {

@@ -38,6 +38,7 @@ void matmul_row(const float* row, const float* matrix, int64_t stride, int64_t i
                 float* y);
 
 void multiply(const PackedMatrix& w, const PackedRows& x, int64_t tile, int64_t count, float* y);
+RowForm row_form(const PackedMatrix& w);
 void group_sums(const float* x, int64_t n, int64_t group, float* sums);
 void pack_block(const float* const* rows, int64_t count, int64_t in, int64_t padded_in, float* block);
 
@@ -50,6 +51,7 @@ void causal_conv(const float* x, int64_t x_stride, const float* weight, int64_t 
                  int64_t history_stride, int64_t rows, int64_t channels, float* y, int64_t y_stride);
 
 float read_all(const void* data, int64_t bytes);
-float burn_fma(int64_t rounds);
+constexpr int64_t flops_per_round = 12 * lanes * 2;
+float burn(int64_t rounds);
 
 }  // namespace sheaf::cpu::SHEAF_ISA

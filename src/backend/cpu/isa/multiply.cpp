@@ -107,12 +107,16 @@ void multiply_format(const PackedMatrix& w, const PackedRows& x, int64_t tile, i
     for (int64_t row = 0; row < x.rows; row += block_rows) {
         const int64_t rows = x.rows - row < block_rows ? x.rows - row : block_rows;
         const float* sums = x.group_sums ? x.group_sums + row * w.groups() : nullptr;
-        multiply_height<Decoder>(rows, w, x.data + row * x.padded_in, sums, tile, count,
-                                 y + row * count * lanes);
+        multiply_height<Decoder>(rows, w, static_cast<const float*>(x.data) + row * x.padded_in, sums, tile,
+                                 count, y + row * count * lanes);
     }
 }
 
 }  // namespace
+
+RowForm row_form(const PackedMatrix&) {
+    return RowForm::floats;
+}
 
 void multiply(const PackedMatrix& w, const PackedRows& x, int64_t tile, int64_t count, float* y) {
     switch (w.format) {

@@ -111,13 +111,13 @@ float read_all(const void* data, int64_t bytes) {
     return sum_lanes(to_float(bit_and(all, set1(0xffff))));
 }
 
-float burn_fma(int64_t rounds) {
+float burn(int64_t rounds) {
     constexpr int chains = one_row_tiles + one_row_tiles / 2;  // 12 on avx512: enough, and all in registers
     f32x16 total[chains];
 #pragma GCC unroll 16
     for (int c = 0; c < chains; ++c) total[c] = set1(static_cast<float>(c));
     const f32x16 factor = set1(0.999f);
-    for (int64_t i = 0; i < rounds * fma_per_round / chains; ++i) {
+    for (int64_t i = 0; i < rounds * (flops_per_round / (2 * lanes)) / chains; ++i) {
 #pragma GCC unroll 16
         for (int c = 0; c < chains; ++c) total[c] = fma(total[c], factor, factor);
     }

@@ -24,16 +24,19 @@ const Kernels kernels = {
     .matmul_row = matmul_row,
     .row_block = block_rows,
     .tile_batch = one_row_tiles,
+    .row_form = row_form,
     .multiply = multiply,
     .group_sums = group_sums,
     .pack_block = pack_block,
+    .pack_bf16 = nullptr,
     .attend = attend,
     .merge_attention = merge_attention,
     .finish_attention = finish_attention,
     .delta_rule = delta_rule,
     .causal_conv = causal_conv,
     .read_all = read_all,
-    .burn_fma = burn_fma,
+    .flops_per_round = flops_per_round,
+    .burn = burn,
 };
 
 }  // namespace sheaf::cpu::SHEAF_ISA

@@ -37,13 +37,17 @@ SHEAF_SIMD f32x16 silu(f32x16 x) {
     return div(x, add(set1(1.0f), exp(sub(zero(), x))));
 }
 
-/// Rounds to nearest even; a NaN stays one.
-SHEAF_SIMD void store_bf16(uint16_t* p, f32x16 x) {
+/// As bf16 in the low half of every lane: to nearest even; a NaN stays one.
+SHEAF_SIMD i32x16 round_bf16(f32x16 x) {
     const i32x16 u = as_int(x);
     const i32x16 odd = bit_and(shift_right<16>(u), set1(1));
     const i32x16 rounded = add(add(u, set1(0x7fff)), odd);
     const f32x16 quiet = as_float(set1(0x7fc00000));
-    store_low_u16(p, shift_right<16>(as_int(select(is_nan(x), quiet, as_float(rounded)))));
+    return shift_right<16>(as_int(select(is_nan(x), quiet, as_float(rounded))));
+}
+
+SHEAF_SIMD void store_bf16(uint16_t* p, f32x16 x) {
+    store_low_u16(p, round_bf16(x));
 }
 
 }  // namespace sheaf::cpu::SHEAF_ISA
