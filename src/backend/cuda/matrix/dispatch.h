@@ -2,6 +2,8 @@
 // measurements that justify it in dispatch.cpp. Used by matrix.cpp. Must not launch anything.
 #pragma once
 
+#include <optional>
+
 #include "backend/cuda/matrix/device_matrix.h"
 
 namespace sheaf::cuda {
@@ -9,12 +11,14 @@ namespace sheaf::cuda {
 enum class LinearPath {
     plain,   // any weight and activation; exact, slow
     stream,  // 8 rows at a time at the memory's speed
+    tiles,   // int4 on wgmma
 };
 
 enum class MoePath {
     plain,
     by_tokens,  // one kernel, columns are tokens
-    by_tiles,   // columns are an expert's rows, 8 at a time
+    by_rows,    // columns are an expert's rows, 8 at a time
+    tiles,      // int4 on wgmma
 };
 
 /// What the tables look at. vectors: activations are bf16 in rows of whole 16-byte pieces.
@@ -32,8 +36,15 @@ struct MoeShape {
 };
 MoePath moe_path(const MoeShape& shape);
 
-/// Results that do not depend on what else is in the batch, at some cost in speed. Off by default; set before
-/// any work is recorded.
-void set_batch_invariant(bool on);
+/// A fixed choice wherever the kernel can run: for tests and benches, and for results that do not depend on
+/// what else is in the batch (batch_invariant_paths). Set before any work is recorded.
+struct ForcedPaths {
+    std::optional<LinearPath> linear;
+    std::optional<MoePath> moe;
+};
+void force_paths(const ForcedPaths& paths);
+
+/// A row's result is the same bits for any number of rows beside it; costs the speed of long batches.
+constexpr ForcedPaths batch_invariant_paths{LinearPath::stream, MoePath::by_rows};
 
 }  // namespace sheaf::cuda

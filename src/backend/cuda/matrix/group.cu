@@ -44,15 +44,20 @@ __global__ void __launch_bounds__(group_threads) group_pairs(const __grid_consta
     __syncthreads();
     const int count = thread < call.experts ? counts[thread] : 0;
     const int tiles = (count + call.tile_rows - 1) / call.tile_rows;
-    const int2 ends = block_scan(make_int2(count, tiles), warp_sums);
-    const int first = ends.x - count;
+    const int filled = call.even ? (count + 7) / 8 * 8 : count;
+    const int2 ends = block_scan(make_int2(filled, tiles), warp_sums);
+    const int first = ends.x - filled;
     int rows = call.tile_rows;
     if (call.even && tiles > 0) rows = ((count + tiles - 1) / tiles + 7) / 8 * 8;
     for (int i = 0; i < tiles; ++i) {
         const int begin = min(count, i * rows), size = min(count - begin, rows);
         call.grouping.tiles[ends.y - tiles + i] = ExpertTile{thread, first + begin, size};
     }
-    if (thread == group_threads - 1) *call.grouping.tile_count = ends.y;
+    for (int i = count; i < filled; ++i) call.grouping.pair_of_place[first + i] = -1;
+    if (thread == group_threads - 1) {
+        call.grouping.tile_count[0] = ends.y;
+        call.grouping.tile_count[1] = ends.x;
+    }
     __syncthreads();
     counts[thread] = first;
     __syncthreads();
@@ -105,12 +110,17 @@ int64_t group_tiles(int64_t pairs, int64_t experts, int64_t tile_rows) {
     return touched + pairs / tile_rows;
 }
 
-void launch_group(const int32_t* ids, int64_t pairs, int64_t experts, int64_t tile_rows, bool even,
+int64_t group_places(int64_t pairs, int64_t experts, Places places) {
+    if (places == Places::close) return pairs;
+    return (pairs + 7 * (pairs < experts ? pairs : experts)) / 8 * 8;
+}
+
+void launch_group(const int32_t* ids, int64_t pairs, int64_t experts, int64_t tile_rows, Places places,
                   const Grouping& grouping, cudaStream_t stream) {
     SHEAF_CHECK(experts <= most_experts, "{} experts", experts);
     launch_kernel(group_pairs, dim3(1), group_threads, 0, stream, "group_pairs",
                   GroupCall{ids, static_cast<int>(pairs), static_cast<int>(experts),
-                            static_cast<int>(tile_rows), even, grouping});
+                            static_cast<int>(tile_rows), places == Places::even, grouping});
 }
 
 void launch_add_choices(const void* partial, bool wide, const int32_t* place_of_pair, int64_t tokens,

@@ -12,13 +12,18 @@ namespace sheaf::cuda {
 /// experts' places cut into tiles of at most `tile_rows`. One block, no host involved.
 struct Grouping {
     int32_t *pair_of_place, *place_of_pair;
-    ExpertTile* tiles;  // at most group_tiles()
-    int32_t* tile_count;
+    ExpertTile* tiles;    // at most group_tiles()
+    int32_t* tile_count;  // two: tiles, and places in use
 };
 
-/// `even`: an expert's tiles are about equal in size, multiples of 8, instead of all full but the last.
-void launch_group(const int32_t* ids, int64_t pairs, int64_t experts, int64_t tile_rows, bool even,
+/// How places are given out: `even`: an expert's tiles are about equal in size instead of all full but the
+/// last, and begin at multiples of 8; pair_of_place is -1 where that leaves gaps.
+enum class Places { close, even };
+
+void launch_group(const int32_t* ids, int64_t pairs, int64_t experts, int64_t tile_rows, Places places,
                   const Grouping& grouping, cudaStream_t stream);
+/// The most places that launch_group can give out; a multiple of 8 for Places::even.
+int64_t group_places(int64_t pairs, int64_t experts, Places places);
 /// The most tiles that launch_group can make.
 int64_t group_tiles(int64_t pairs, int64_t experts, int64_t tile_rows);
 

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "backend/cuda/matrix/dispatch.h"
 #include "backend/cuda/matrix/plain.h"
 #include "backend/cuda/matrix/testing.h"
 
@@ -97,6 +98,15 @@ TEST(CudaLinear, EveryFormatEqualsItsDefinitionInBf16) {
     for (const Case& one : cases()) check_case(one, ComputeType::bf16);
 }
 
+TEST(CudaLinear, EveryPathEqualsTheDefinition) {
+    for (const LinearPath path : {LinearPath::plain, LinearPath::stream, LinearPath::tiles}) {
+        SCOPED_TRACE(static_cast<int>(path));
+        force_paths({path, {}});
+        for (const Case& one : cases()) check_case(one, ComputeType::bf16);
+    }
+    force_paths({});
+}
+
 TEST(CudaLinear, EveryFormatEqualsItsDefinitionInF32) {
     for (const Case& one : cases()) check_case(one, ComputeType::f32);
 }
@@ -138,6 +148,19 @@ TEST(CudaLinear, LargeShapesEqualThePlainKernel) {
             EXPECT_LT(relative_error(got, rows), 2e-5) << out << ", " << in << ", " << tokens;
         }
     }
+}
+
+TEST(CudaLinear, ARowDoesNotDependOnTheBatch) {
+    force_paths(batch_invariant_paths);
+    for (const int64_t group : {0, 128}) {
+        const auto weight = random_linear(500, 1024, group, 77, allocate, nullptr);
+        const DeviceTensor x(DType::bf16, Shape{40, 1024}, random_floats(40 * 1024, 8));
+        const auto whole = run(x, *weight, DType::f32);
+        for (const int64_t row : {0, 7, 8, 39})
+            EXPECT_EQ(run(x.view().rows(row, row + 1), *weight, DType::f32),
+                      std::vector<float>(whole.begin() + row * 500, whole.begin() + (row + 1) * 500));
+    }
+    force_paths({});
 }
 
 TEST(CudaLinear, Int4IsKeptPacked) {

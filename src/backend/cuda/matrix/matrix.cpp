@@ -4,11 +4,13 @@
 #include <limits>
 
 #include "backend/cuda/cuda_error.h"
+#include "backend/cuda/matrix/arrange.h"
 #include "backend/cuda/matrix/dispatch.h"
 #include "backend/cuda/matrix/group.h"
 #include "backend/cuda/matrix/plain.h"
 #include "backend/cuda/matrix/router.h"
 #include "backend/cuda/matrix/stream.h"
+#include "backend/cuda/matrix/tiles.h"
 
 namespace sheaf::cuda {
 namespace {
@@ -48,28 +50,61 @@ class Cutter {
 
 /// The scratch of the fast mixtures of experts.
 struct MoeScratch {
+    uint8_t* rows = nullptr;  // tiles: activations in the tiles' order, then the weighted results
     uint16_t* act = nullptr;
     float* partial = nullptr;
+    int64_t places = 0;
     Grouping grouping{};
 
-    void cut(Cutter& parts, const CudaExperts& experts, int64_t pairs, bool by_tokens) {
-        act = parts.take<uint16_t>(pairs * (by_tokens ? max_stream_tokens : 1) * experts.intermediate);
-        if (by_tokens) return;
-        partial = parts.take<float>(pairs * experts.hidden);
-        grouping.pair_of_place = parts.take<int32_t>(pairs);
+    void cut(Cutter& parts, const CudaExperts& experts, int64_t pairs, MoePath path) {
+        const bool tiles = path == MoePath::tiles;
+        const Places how = tiles ? Places::even : Places::close;
+        places = group_places(pairs, experts.count, how);
+        act =
+            parts.take<uint16_t>(path == MoePath::by_tokens ? pairs * max_stream_tokens * experts.intermediate
+                                                            : places * experts.intermediate);
+        if (path == MoePath::by_tokens) return;
+        if (tiles)
+            rows = parts.take<uint8_t>(static_cast<int64_t>(arranged_bytes(places, experts.hidden)));
+        else
+            partial = parts.take<float>(pairs * experts.hidden);
+        grouping.pair_of_place = parts.take<int32_t>(places);
         grouping.place_of_pair = parts.take<int32_t>(pairs);
-        grouping.tiles = parts.take<ExpertTile>(group_tiles(pairs, experts.count, max_stream_tokens));
-        grouping.tile_count = parts.take<int32_t>(1);
+        grouping.tiles = parts.take<ExpertTile>(
+            group_tiles(pairs, experts.count, tiles ? max_tile_rows : max_stream_tokens));
+        grouping.tile_count = parts.take<int32_t>(2);
     }
-    /// Bytes that cut() takes, either way.
-    size_t size(const CudaExperts& experts, int64_t pairs, bool few_tokens) {
+    static size_t size(const CudaExperts& experts, int64_t pairs, MoePath path) {
+        if (path == MoePath::plain) return static_cast<size_t>(pairs * experts.intermediate) * sizeof(float);
         Cutter counter;
-        cut(counter, experts, pairs, false);
-        Cutter other;
-        if (few_tokens) cut(other, experts, pairs, true);
-        return std::max(counter.taken(), other.taken());
+        MoeScratch().cut(counter, experts, pairs, path);
+        return counter.taken();
     }
 };
+
+void moe_on_tiles(const Tensor& x, const Routing& routing, const CudaExperts& experts, const Tensor& y,
+                  const MoeScratch& scratch, cudaStream_t stream) {
+    const int64_t tokens = x.size(0), top_k = routing.ids.size(1), pairs = tokens * top_k;
+    const Grouping& grouping = scratch.grouping;
+    launch_group(routing.ids.data<int32_t>(), pairs, experts.count, max_tile_rows, Places::even, grouping,
+                 stream);
+    launch_arrange(x, grouping.pair_of_place, top_k, grouping.tile_count + 1, scratch.rows, scratch.places,
+                   stream);
+    const TileMoeCall call{experts.device(),
+                           scratch.rows,
+                           scratch.act,
+                           scratch.rows,
+                           scratch.places,
+                           top_k,
+                           routing.weights.data<float>(),
+                           grouping.tiles,
+                           grouping.tile_count,
+                           grouping.pair_of_place};
+    launch_tile_gate_up(call, stream);
+    launch_tile_down(call, stream);
+    launch_add_choices(scratch.rows, false, grouping.place_of_pair, tokens, top_k, experts.hidden, y.raw(),
+                       stream);
+}
 
 bool router_in_one(const DeviceMatrix& w, const Tensor& x) {
     return w.store == Store::bf16 && in_vectors(x) && x.size(0) <= max_fused_router_tokens;
@@ -77,11 +112,13 @@ bool router_in_one(const DeviceMatrix& w, const Tensor& x) {
 
 }  // namespace
 
-size_t linear_scratch_bytes(const CudaLinear&, int64_t) {
-    return 0;
+size_t linear_scratch_bytes(const CudaLinear& weight, int64_t tokens) {
+    if (linear_path({weight.matrix(), tokens, true}) != LinearPath::tiles) return 0;
+    return arranged_bytes(tokens, weight.in);
 }
 
-void linear(const Tensor& x, const CudaLinear& weight, const Tensor& y, const Tensor&, cudaStream_t stream) {
+void linear(const Tensor& x, const CudaLinear& weight, const Tensor& y, const Tensor& scratch,
+            cudaStream_t stream) {
     SHEAF_CHECK(is_activation(x) && is_activation(y) && x.size(1) == weight.in && y.size(1) == weight.out &&
                     x.size(0) == y.size(0),
                 "{} by ({}, {}) to {}", x.shape().to_string(), weight.out, weight.in, y.shape().to_string());
@@ -95,6 +132,13 @@ void linear(const Tensor& x, const CudaLinear& weight, const Tensor& y, const Te
                 launch_stream_linear(x.rows(begin, end), weight.matrix(), y.rows(begin, end), stream);
             }
             return;
+        case LinearPath::tiles: {
+            const int64_t rows = (x.size(0) + 7) / 8 * 8;
+            auto* arranged =
+                Cutter(scratch).take<uint8_t>(static_cast<int64_t>(arranged_bytes(rows, x.size(1))));
+            launch_arrange(x, nullptr, 1, nullptr, arranged, rows, stream);
+            return launch_tile_linear(arranged, rows, weight.matrix(), y, stream);
+        }
     }
 }
 
@@ -126,11 +170,13 @@ void route(const Tensor& x, const CudaLinear& router, int64_t top_k, const Routi
 }
 
 size_t moe_scratch_bytes(const CudaExperts& experts, int64_t tokens, int64_t top_k) {
-    const int64_t pairs = tokens * top_k;
-    MoeScratch scratch;
-    size_t most = static_cast<size_t>(pairs * experts.intermediate) * sizeof(float);  // plain
-    most = std::max(most, scratch.size(experts, pairs, tokens <= max_stream_tokens));
-    return most + 256;
+    // Activations that are no vectors take the plain kernels; all choices up to `tokens` fit.
+    size_t most = MoeScratch::size(experts, tokens * top_k, MoePath::plain);
+    for (const int64_t count : {tokens, std::min(tokens, max_stream_tokens)}) {
+        const MoePath path = moe_path({experts.device(), count, top_k, true});
+        most = std::max(most, MoeScratch::size(experts, count * top_k, path));
+    }
+    return most;
 }
 
 void moe(const Tensor& x, const Routing& routing, const CudaExperts& experts, const Tensor& y,
@@ -151,7 +197,8 @@ void moe(const Tensor& x, const Routing& routing, const CudaExperts& experts, co
         return launch_plain_down(act, ids, weights, top_k, experts.device(), y, stream);
     }
     MoeScratch places;
-    places.cut(parts, experts, pairs, path == MoePath::by_tokens);
+    places.cut(parts, experts, pairs, path);
+    if (path == MoePath::tiles) return moe_on_tiles(x, routing, experts, y, places, stream);
     MoeCall call{experts.device(),
                  x.raw(),
                  x.row_stride(),
@@ -167,7 +214,7 @@ void moe(const Tensor& x, const Routing& routing, const CudaExperts& experts, co
                  places.grouping.pair_of_place,
                  places.partial};
     if (path == MoePath::by_tokens) return launch_stream_moe(call, stream);
-    launch_group(ids, pairs, experts.count, max_stream_tokens, false, places.grouping, stream);
+    launch_group(ids, pairs, experts.count, max_stream_tokens, Places::close, places.grouping, stream);
     launch_stream_moe_tiles(call, stream);
     launch_add_choices(places.partial, true, places.grouping.place_of_pair, tokens, top_k, experts.hidden,
                        y.raw(), stream);

@@ -1,13 +1,14 @@
 // Bench of the matrix kernels: time, bytes, share of the peaks. Every repetition reads fresh weights
 // (together more than the L2), in a replayed graph. Usage: sheaf_cuda_matrix_bench
-// [TOKENS|moe262|moe35|linear|head|router]..., in
-// order; TOKENS is the most to try from there on.
+// [TOKENS|by_rows|tiles|chosen|moe262|moe35|linear|
+// head|router]..., in order: TOKENS is the most to try from there on, the next three force the kernels.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <functional>
 #include <set>
 
+#include "backend/cuda/matrix/dispatch.h"
 #include "backend/cuda/matrix/testing.h"
 
 namespace sheaf::cuda {
@@ -151,6 +152,9 @@ void bench_router(int64_t experts, int64_t hidden, int64_t top_k) {
 
 void run(const std::string& what) {
     if (std::isdigit(what[0])) most_tokens = std::stoll(what);
+    if (what == "by_rows") force_paths({LinearPath::stream, MoePath::by_rows});
+    if (what == "tiles") force_paths({LinearPath::tiles, MoePath::tiles});
+    if (what == "chosen") force_paths({});
     const std::vector<int64_t> counts{1, 2, 4, 8, 16, 32, 64, 128, 4096};
     if (what == "moe262") bench_moe("moe 333x4096x1024 top 10", 333, 4096, 1024, 10, 6);
     if (what == "moe35") bench_moe("moe 256x2048x512 top 8", 256, 2048, 512, 8, 12);

@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include "backend/cuda/matrix/dispatch.h"
 #include "backend/cuda/matrix/plain.h"
 #include "backend/cuda/matrix/testing.h"
 
@@ -125,7 +126,7 @@ void check_experts(const char* name, const Sizes& sizes, const Load& load, bool 
         }
 }
 
-constexpr Sizes small{13, 128, 40, 4}, ragged{7, 72, 24, 3};
+constexpr Sizes small{13, 128, 40, 4}, ragged{7, 72, 24, 3}, whole{11, 192, 128, 3};
 
 TEST(CudaMoe, Int4EqualsTheDefinition) {
     check_experts(
@@ -151,6 +152,44 @@ TEST(CudaMoe, FloatsEqualTheDefinition) {
         "mixed, f32", small, [](int64_t i) { return mixed_expert(i, small); }, true, ComputeType::f32);
 }
 
+/// Tiles need an inner size of whole units.
+TEST(CudaMoe, EveryPathEqualsTheDefinition) {
+    for (const MoePath path : {MoePath::by_tokens, MoePath::by_rows, MoePath::tiles}) {
+        SCOPED_TRACE(static_cast<int>(path));
+        force_paths({{}, path});
+        check_experts(
+            "int4", whole, [](int64_t i) { return int4_expert(i, whole); }, false, ComputeType::bf16);
+        check_experts(
+            "int4 groups of 32 and zeros", whole,
+            [](int64_t i) { return int4_expert(i, whole, {.group = 32, .zeros = Int4Options::random}); },
+            false, ComputeType::bf16);
+        check_experts(
+            "int4 groups of 64, f32 scales", whole,
+            [](int64_t i) { return int4_expert(i, whole, {.group = 64, .scales = DType::f32}); }, false,
+            ComputeType::bf16);
+        check_experts(
+            "bf16", whole, [](int64_t i) { return bf16_expert(i, whole); }, false, ComputeType::bf16);
+    }
+    force_paths({});
+}
+
+TEST(CudaMoe, ATokenDoesNotDependOnTheBatch) {
+    force_paths(batch_invariant_paths);
+    constexpr Sizes sizes{16, 256, 128, 4};
+    const auto experts =
+        random_experts(sizes.count, sizes.hidden, sizes.intermediate, 128, 5, allocate, nullptr);
+    const DeviceTensor x(DType::bf16, Shape{60, sizes.hidden}, random_floats(60 * sizes.hidden, 6));
+    const auto ids = random_ids(60, sizes, Skew::uniform);
+    const auto weights = random_weights(60, sizes.top_k);
+    const auto whole = run(x, ids, weights, *experts);
+    for (const int64_t row : {0, 8, 59})
+        EXPECT_EQ(
+            run(x.view().rows(row, row + 1), {ids.begin() + row * 4, ids.begin() + row * 4 + 4},
+                {weights.begin() + row * 4, weights.begin() + row * 4 + 4}, *experts),
+            std::vector<float>(whole.begin() + row * sizes.hidden, whole.begin() + (row + 1) * sizes.hidden));
+    force_paths({});
+}
+
 TEST(CudaMoe, LargeShapesEqualThePlainKernels) {
     for (const Sizes sizes :
          {Sizes{333, 4096, 1024, 10}, Sizes{256, 2048, 512, 8}, Sizes{65, 3072, 1024, 8}}) {
@@ -172,8 +211,15 @@ TEST(CudaMoe, LargeShapesEqualThePlainKernels) {
                 launch_plain_down(act.view().data<float>(), device_ids.view().data<int32_t>(),
                                   device_weights.view().data<float>(), sizes.top_k, experts->device(), wanted,
                                   nullptr);
-                EXPECT_LT(relative_error(run(x, ids, weights, *experts), wanted.floats()), 6e-3)
-                    << sizes.count << " experts, " << tokens << " tokens, routing " << static_cast<int>(skew);
+                const auto truth = wanted.floats();
+                for (const auto& path : {std::optional<MoePath>{}, std::optional(MoePath::by_rows),
+                                         std::optional(MoePath::tiles)}) {
+                    force_paths({{}, path});
+                    EXPECT_LT(relative_error(run(x, ids, weights, *experts), truth), 6e-3)
+                        << sizes.count << " experts, " << tokens << " tokens, routing "
+                        << static_cast<int>(skew) << ", path " << (path ? static_cast<int>(*path) : -1);
+                }
+                force_paths({});
             }
     }
 }
