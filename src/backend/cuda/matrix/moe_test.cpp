@@ -181,12 +181,12 @@ TEST(CudaMoe, ATokenDoesNotDependOnTheBatch) {
     const DeviceTensor x(DType::bf16, Shape{60, sizes.hidden}, random_floats(60 * sizes.hidden, 6));
     const auto ids = random_ids(60, sizes, Skew::uniform);
     const auto weights = random_weights(60, sizes.top_k);
-    const auto whole = run(x, ids, weights, *experts);
+    const auto all = run(x, ids, weights, *experts);
     for (const int64_t row : {0, 8, 59})
         EXPECT_EQ(
             run(x.view().rows(row, row + 1), {ids.begin() + row * 4, ids.begin() + row * 4 + 4},
                 {weights.begin() + row * 4, weights.begin() + row * 4 + 4}, *experts),
-            std::vector<float>(whole.begin() + row * sizes.hidden, whole.begin() + (row + 1) * sizes.hidden));
+            std::vector<float>(all.begin() + row * sizes.hidden, all.begin() + (row + 1) * sizes.hidden));
     force_paths({});
 }
 
