@@ -99,7 +99,8 @@ class Rows {
 int run_bench(const Options& options) {
     const auto batches = numbers(options, "batch", 1), contexts = numbers(options, "context", 0),
                prompts = numbers(options, "prefill", 1);
-    const LoadedModel loaded = load_wanted_model(options.model(), make_wanted_machine(options), options);
+    const LoadedModel loaded =
+        load_wanted_model(options.model(), make_wanted_machine(options), options, {}, RandomBy::machine);
     Rows rows(options, loaded);
     StepBench bench(loaded.model, *loaded.machine, static_cast<int>(options.integer("repeat")),
                     options.text("routing"));

@@ -18,12 +18,13 @@ std::shared_ptr<Machine> make_wanted_machine(const Options& options) {
 }
 
 LoadedModel load_wanted_model(const std::string& name, std::shared_ptr<Machine> machine,
-                              const Options& options, const LoadWatcher& watcher) {
+                              const Options& options, const LoadWatcher& watcher, RandomBy random) {
     ModelSource source = open_model_source(name, options);
     log::info("{}: {} on {}", name, source.config.architecture, machine->name());
     Progress progress(fmt::format("loading {}", name));
     LoadOptions load;
     load.layers = options.maybe_integer("layers").value_or(0);
+    load.random_by_machine = source.random && random == RandomBy::machine;
     load.progress = [&](const LoadProgress& now) {
         check_interrupted();
         progress.update(now.bytes_done, now.bytes_total);
@@ -44,6 +45,8 @@ std::shared_ptr<Engine> make_wanted_engine(const LoadedModel& loaded, const Opti
     engine.max_waiting = max_waiting;
     engine.token_limit = token_limit;
     engine.block_size = static_cast<int32_t>(options.integer("block-size"));
+    engine.memory_utilization = options.number("gpu-memory-utilization");
+    engine.enforce_eager = options.flag("enforce-eager");
     engine.cache_bytes = static_cast<uint64_t>(options.integer("kv-cache-memory-bytes"));
     return Engine::create(loaded.model, loaded.machine, engine);
 }

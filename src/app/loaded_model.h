@@ -25,12 +25,16 @@ struct LoadedModel {
 /// unknown).
 using LoadWatcher = std::function<void(uint64_t done, uint64_t total, double eta_seconds)>;
 
+/// Who makes the numbers of --random-weights: the source, the same on all machines, or the machine, quicker.
+enum class RandomBy { source, machine };
+
 /// The machine that --device, --dtype and --threads ask for.
 std::shared_ptr<Machine> make_wanted_machine(const Options& options);
 
 /// Loads `model` (an operand). Errors: as load_model. Interruptible.
 LoadedModel load_wanted_model(const std::string& model, std::shared_ptr<Machine> machine,
-                              const Options& options, const LoadWatcher& watcher = {});
+                              const Options& options, const LoadWatcher& watcher = {},
+                              RandomBy random = RandomBy::source);
 
 /// `max_waiting`: how many requests may queue; `token_limit`: ids that the tokenizer knows (0: no limit).
 std::shared_ptr<Engine> make_wanted_engine(const LoadedModel& loaded, const Options& options,

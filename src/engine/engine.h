@@ -73,7 +73,8 @@ struct EngineOptions {
     int32_t max_waiting = 256;           // queued requests
     int32_t block_size = 16;             // tokens of a KV page
     uint64_t cache_bytes = 0;            // KV pages and states; 0: a share of free memory
-    bool enforce_eager = false;          // steps are never recorded and replayed; same results
+    double memory_utilization = 0;  // share of a dedicated memory that may be used in all; 0: all but 1 GiB
+    bool enforce_eager = false;     // steps are never recorded and replayed; same results
     int32_t token_limit = 0;  // ids the tokenizer knows; higher rows of the head are padding. 0: no limit
 };
 

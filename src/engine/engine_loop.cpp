@@ -10,7 +10,15 @@
 namespace sheaf {
 namespace {
 
-constexpr int32_t default_max_num_seqs = 64, default_token_budget = 512, least_context = 64;
+constexpr int32_t least_context = 64;
+
+/// What options leave open. A machine with memory of its own is one whose steps want many rows.
+struct Defaults {
+    int32_t max_num_seqs, token_budget;
+};
+Defaults defaults_of(const Machine& machine) {
+    return machine.dedicated_memory() ? Defaults{256, 2048} : Defaults{64, 512};
+}
 
 double seconds_between(Sequence::Clock::time_point begin, Sequence::Clock::time_point end) {
     return std::chrono::duration<double>(end - begin).count();
@@ -27,18 +35,38 @@ class Handle final : public Request {
     std::shared_ptr<Ticket> ticket_;
 };
 
+/// Bytes that caches may take. On a shared machine half of what is free; of memory that is there for the
+/// model alone everything that weights and steps left, but for what the share asked for (or 1 GiB) keeps
+/// free.
+uint64_t cache_budget(const Machine& machine, const EngineOptions& options) {
+    if (options.cache_bytes > 0) return options.cache_bytes;
+    const uint64_t available = machine.available_memory();
+    if (!machine.dedicated_memory()) return available / 2;
+    const auto all = static_cast<double>(machine.total_memory());
+    const auto kept = options.memory_utilization > 0
+                          ? static_cast<uint64_t>((1.0 - options.memory_utilization) * all)
+                          : std::min<uint64_t>(uint64_t{1} << 30, available / 4);
+    return available > kept ? available - kept : 0;
+}
+
+/// How many sequences to run at once: on a shared machine as many as states of half the budget; where the
+/// budget is all there is, as many as also have pages for a usual request.
+int32_t sequences_that_fit(const Machine& machine, uint64_t budget, uint64_t state, uint64_t per_token) {
+    constexpr uint64_t usual_tokens = 1024;
+    const uint64_t fit =
+        machine.dedicated_memory() ? budget / (state + usual_tokens * per_token) : budget / 2 / state;
+    return static_cast<int32_t>(
+        std::clamp<uint64_t>(fit, 1, static_cast<uint64_t>(defaults_of(machine).max_num_seqs)));
+}
+
 /// Fills in what the options leave open: slots, pages and context that fit the memory.
 CachePool* make_pool(const ModelConfig& config, Machine& machine, EngineOptions& options) {
     const uint64_t per_token = std::max<uint64_t>(kv_bytes_per_token(config.text, machine.compute_type()), 1);
     const uint64_t per_sequence = std::max<uint64_t>(state_bytes_per_sequence(config.text), 1);
-    const uint64_t budget = options.cache_bytes > 0 ? options.cache_bytes : machine.available_memory() / 2;
+    const uint64_t budget = cache_budget(machine, options);
     if (options.block_size <= 0) options.block_size = 16;
-    if (options.max_num_batched_tokens <= 0) options.max_num_batched_tokens = default_token_budget;
-    if (options.max_num_seqs <= 0) {
-        // States may take half of the budget, keys and values the rest.
-        options.max_num_seqs = static_cast<int32_t>(
-            std::clamp<uint64_t>(budget / 2 / per_sequence, 1, static_cast<uint64_t>(default_max_num_seqs)));
-    }
+    if (options.max_num_seqs <= 0)
+        options.max_num_seqs = sequences_that_fit(machine, budget, per_sequence, per_token);
     const uint64_t states = per_sequence * static_cast<uint64_t>(options.max_num_seqs);
     const uint64_t page = per_token * static_cast<uint64_t>(options.block_size);
     const int64_t model_limit = config.text.max_position_embeddings;
@@ -79,13 +107,39 @@ EngineLoop::EngineLoop(std::shared_ptr<const Model> model, std::shared_ptr<Machi
                        const EngineOptions& options)
     : model_(std::move(model)), machine_(std::move(machine)), options_(options) {
     end_tokens_ = model_->config.end_token_ids;
-    pool_.reset(make_pool(model_->config, *machine_, options_));
+    if (options_.max_num_batched_tokens <= 0)
+        options_.max_num_batched_tokens = defaults_of(*machine_).token_budget;
     runner_ = std::make_unique<ModelRunner>(
-        model_, *machine_, *pool_,
-        GraphOptions{.replay = !options_.enforce_eager, .max_length = options_.max_model_len});
+        model_, *machine_,
+        GraphOptions{.replay = !options_.enforce_eager, .max_length = std::max(options_.max_model_len, 0)});
+    const uint64_t before = machine_->available_memory();
+    if (machine_->dedicated_memory()) {
+        const int32_t outputs = options_.max_num_seqs > 0 ? options_.max_num_seqs : 64;
+        runner_->rehearse(*machine_, std::min(options_.max_num_batched_tokens, 8192), outputs);
+    }
+    const uint64_t after = machine_->available_memory();
+    pool_.reset(make_pool(model_->config, *machine_, options_));
+    runner_->attach(*pool_);
+    if (machine_->dedicated_memory()) log_split(before - std::min(before, after));
     scheduler_ = std::make_unique<Scheduler>(*pool_, options_.max_num_seqs, options_.max_num_batched_tokens);
     publish_stats();
     thread_ = std::thread([this] { loop(); });
+}
+
+void EngineLoop::log_split(uint64_t step_bytes) const {
+    const TextConfig& text = model_->config.text;
+    const double gib = 0x1p30;
+    const int64_t tokens = static_cast<int64_t>(pool_->blocks_total()) * options_.block_size;
+    const uint64_t pages = kv_bytes_per_token(text, machine_->compute_type()) * static_cast<uint64_t>(tokens);
+    const uint64_t states = state_bytes_per_sequence(text) * static_cast<uint64_t>(options_.max_num_seqs);
+    log::info(
+        "memory: weights {:.2f} GiB, steps {:.2f}, states of {} sequences {:.2f}, {} tokens of keys and "
+        "values "
+        "{:.2f} ({:.1f} sequences of the full {} tokens), free {:.2f}",
+        static_cast<double>(model_->weight_bytes) / gib, static_cast<double>(step_bytes) / gib,
+        options_.max_num_seqs, static_cast<double>(states) / gib, tokens, static_cast<double>(pages) / gib,
+        static_cast<double>(tokens) / std::max(options_.max_model_len, 1), options_.max_model_len,
+        static_cast<double>(machine_->available_memory()) / gib);
 }
 
 EngineLoop::~EngineLoop() {

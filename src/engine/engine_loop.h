@@ -42,6 +42,7 @@ class EngineLoop final : public Engine {
     std::optional<FinishReason> reason_to_stop(const Sequence& sequence, int32_t token,
                                                RequestUpdate& update) const;
     void publish_stats();
+    void log_split(uint64_t step_bytes) const;
 
     std::shared_ptr<const Model> model_;
     std::shared_ptr<Machine> machine_;

@@ -43,6 +43,12 @@ GraphRunner::GraphRunner(std::shared_ptr<const Model> model, std::unique_ptr<Ops
       options_(options),
       machine_records_(ops_->record([] {}) != nullptr) {}
 
+void GraphRunner::attach(std::span<const KvLayer> kv, std::span<const StateLayer> state) {
+    recorded_.clear();
+    kv_ = kv;
+    state_ = state;
+}
+
 int64_t GraphRunner::padded_sequences(int64_t sequences) {
     const auto* size = std::lower_bound(std::begin(step_sizes), std::end(step_sizes), sequences);
     return size == std::end(step_sizes) ? sequences : *size;

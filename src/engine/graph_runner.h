@@ -37,6 +37,9 @@ class GraphRunner {
     GraphRunner(std::shared_ptr<const Model> model, std::unique_ptr<Ops> ops, std::span<const KvLayer> kv,
                 std::span<const StateLayer> state, GraphOptions options = {});
 
+    /// Goes on with other caches; forgets what was recorded.
+    void attach(std::span<const KvLayer> kv, std::span<const StateLayer> state);
+
     /// Logits of the output rows, f32 (outputs, vocabulary); without output rows the residual stream (tokens,
     /// hidden). On the machine, valid until the next run.
     Tensor run(const StepInput& input);

@@ -1,15 +1,44 @@
 #include "engine/model_runner.h"
 
+#include <algorithm>
 #include <array>
 
 #include "ops/contracts.h"
 
 namespace sheaf {
 
-ModelRunner::ModelRunner(std::shared_ptr<const Model> model, Machine& machine, const CachePool& pool,
-                         GraphOptions options)
-    : vocabulary_(model->config.text.vocab_size),
-      runner_(std::move(model), checked_in_debug(machine.make_ops()), pool.kv(), pool.state(), options) {}
+ModelRunner::ModelRunner(std::shared_ptr<const Model> model, Machine& machine, GraphOptions options)
+    : model_(std::move(model)),
+      vocabulary_(model_->config.text.vocab_size),
+      runner_(model_, checked_in_debug(machine.make_ops()), {}, {}, options) {}
+
+void ModelRunner::attach(const CachePool& pool) {
+    runner_.attach(pool.kv(), pool.state());
+}
+
+void ModelRunner::rehearse(Machine& machine, int32_t tokens, int32_t outputs) {
+    constexpr int32_t block_size = 16;
+    CachePool pool(model_->config.text, machine, 1, tokens / block_size + 2, block_size);
+    SequenceMemory memory = pool.acquire();
+    memory.reserve(tokens + 1);
+    attach(pool);
+    for (const int32_t count : {tokens, 1}) {
+        StepInput input;
+        const int32_t context = count == 1 ? tokens : 0;
+        for (int32_t i = 0; i < count; ++i) input.token_ids.push_back(i % static_cast<int32_t>(vocabulary_));
+        for (int32_t i = 0; i < 3 * count; ++i) input.positions.push_back(context + i % count);
+        for (int32_t i = count - std::min(count, outputs); i < count; ++i) input.output_rows.push_back(i);
+        input.sequences.push_back({.begin = 0,
+                                   .count = count,
+                                   .context = context,
+                                   .slot = memory.slot(),
+                                   .blocks = memory.blocks()});
+        const Tensor result = runner_.run(input);
+        std::vector<float> row(static_cast<size_t>(vocabulary_));
+        runner_.ops().download(result.rows(0, 1), row.data());
+    }
+    runner_.attach({}, {});
+}
 
 StepLogits ModelRunner::run(std::span<const Slice> slices, std::span<const int32_t> wanted) {
     SHEAF_CHECK(slices.size() == wanted.size());

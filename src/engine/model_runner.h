@@ -25,14 +25,20 @@ struct StepLogits {
 
 class ModelRunner {
   public:
-    ModelRunner(std::shared_ptr<const Model> model, Machine& machine, const CachePool& pool,
-                GraphOptions options = {});
+    ModelRunner(std::shared_ptr<const Model> model, Machine& machine, GraphOptions options = {});
+
+    /// Which caches the steps work on; they stay where they are.
+    void attach(const CachePool& pool);
+    /// Does a step of `tokens` tokens with `outputs` wanted rows, and one of a single token, on caches of its
+    /// own: afterwards the machine holds the memory that steps need, and has its kernels at hand.
+    void rehearse(Machine& machine, int32_t tokens, int32_t outputs);
 
     /// Runs the slices' tokens and, for each slice, gives the logits of its last `wanted[i]` rows (0: none).
     /// Does not change the sequences.
     StepLogits run(std::span<const Slice> slices, std::span<const int32_t> wanted);
 
   private:
+    std::shared_ptr<const Model> model_;
     int64_t vocabulary_;
     GraphRunner runner_;
 };

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <optional>
 
+#include "base/counter_random.h"
 #include "base/log.h"
 #include "model/expert_source.h"
 #include "weights/tensor_names.h"
@@ -60,6 +62,7 @@ class LoadingVisitor final : public WeightVisitor {
     }
 
     void linear(const std::string& module, Linear& slot, int64_t out, int64_t in) override {
+        if (options_.random_by_machine && make_random(module, slot, out, in)) return advance(slot->bytes());
         guarded(module, [&] {
             const HostLinear weight = load_linear(source_, module, out, in, model_.config.quantization);
             // Quantizers write biases of zeros, which the formats drop; others would change the model's
@@ -109,6 +112,8 @@ class LoadingVisitor final : public WeightVisitor {
 
     void experts(const std::string& module, Experts& slot, int64_t count, int64_t hidden,
                  int64_t intermediate) override {
+        if (options_.random_by_machine && make_random(module, slot, count, hidden, intermediate))
+            return advance(slot->bytes());
         guarded(module, [&] {
             const ExpertSource experts(source_, module, count, hidden, intermediate,
                                        model_.config.quantization);
@@ -119,6 +124,39 @@ class LoadingVisitor final : public WeightVisitor {
     }
 
   private:
+    /// The group size of a module in the source: 0 for 16 bits, none for a format that machines do not make.
+    std::optional<int64_t> random_group(const std::string& module, int64_t in) const {
+        if (const auto* scales = source_.find(module + ".scales"); scales && source_.has(module + ".qweight"))
+            return (in + scales->shape[0] - 1) / scales->shape[0];
+        const auto* weight = source_.find(module + ".weight");
+        return weight && weight->dtype == DType::bf16 ? std::optional<int64_t>(0) : std::nullopt;
+    }
+    void skip_module(const std::string& module) {
+        for (const char* part : {".weight", ".qweight", ".qzeros", ".scales"}) source_.skip(module + part);
+    }
+    static uint64_t seed_of(const std::string& module) { return hash_name(module.data(), module.size()); }
+
+    bool make_random(const std::string& module, Linear& slot, int64_t out, int64_t in) {
+        const auto group = random_group(module, in);
+        if (group) slot = machine_.random_linear(out, in, *group, seed_of(module));
+        if (!group || !slot) return false;
+        skip_module(module);
+        return true;
+    }
+    bool make_random(const std::string& module, Experts& slot, int64_t count, int64_t hidden,
+                     int64_t intermediate) {
+        const bool stacked = source_.has(module + ".gate_up_proj");
+        const auto group =
+            stacked ? std::optional<int64_t>(0) : random_group(module + ".0.down_proj", intermediate);
+        if (group) slot = machine_.random_experts(count, hidden, intermediate, *group, seed_of(module));
+        if (!group || !slot) return false;
+        for (const char* name : {".gate_up_proj", ".down_proj"}) source_.skip(module + name);
+        for (int64_t e = 0; e < count && !stacked; ++e)
+            for (const char* name : {"gate_proj", "up_proj", "down_proj"})
+                skip_module(fmt::format("{}.{}.{}", module, e, name));
+        return true;
+    }
+
     template <class Load>
     void guarded(const std::string& where, const Load& load) {
         try {

@@ -22,6 +22,8 @@ struct LoadProgress {
 struct LoadOptions {
     /// Only the first decoder layers (0: all), for measuring; the others' tensors are skipped.
     int64_t layers = 0;
+    /// Random weights are made by the machine where it can: quicker, and other numbers than the source's.
+    bool random_by_machine = false;
     std::function<void(const LoadProgress&)> progress;
 };
 

@@ -59,6 +59,9 @@ class Machine {
     virtual ComputeType compute_type() const = 0;
     virtual size_t total_memory() const = 0;      // bytes that models may use
     virtual size_t available_memory() const = 0;  // bytes free now
+    /// Whether that memory is there for a model alone, as a GPU's is: caches may then take what is left of
+    /// it.
+    virtual bool dedicated_memory() const { return false; }
 
     /// Zeroed memory of the machine.
     virtual Buffer allocate(size_t bytes) = 0;
@@ -72,6 +75,17 @@ class Machine {
     /// Pulls expert after expert from `load` (called from several threads, each index once).
     virtual Experts prepare_experts(int64_t count, int64_t hidden, int64_t intermediate,
                                     const std::function<HostExpert(int64_t expert)>& load) = 0;
+
+    /// For measuring: weights of random numbers made by the machine itself, functions of the seed, of a size
+    /// that keeps unit variance: int4 with groups of `group_size` inputs, or 16 bits for 0. Null where a
+    /// machine has no such thing.
+    virtual Linear random_linear(int64_t /*out*/, int64_t /*in*/, int64_t /*group_size*/, uint64_t /*seed*/) {
+        return nullptr;
+    }
+    virtual Experts random_experts(int64_t /*count*/, int64_t /*hidden*/, int64_t /*intermediate*/,
+                                   int64_t /*group_size*/, uint64_t /*seed*/) {
+        return nullptr;
+    }
 
     virtual std::unique_ptr<Ops> make_ops() = 0;
 

@@ -30,6 +30,7 @@ class CudaMachine final : public Machine {
     ComputeType compute_type() const override { return context_->compute; }
     size_t total_memory() const override { return context_->info.memory; }
     size_t available_memory() const override { return context_->free_memory(); }
+    bool dedicated_memory() const override { return true; }
 
     Buffer allocate(size_t bytes) override {
         Buffer buffer = context_->device_memory(bytes);
@@ -72,6 +73,17 @@ class CudaMachine final : public Machine {
         context_->enter();
         return cuda::prepare_experts(count, hidden, intermediate, load, context_->compute, stager(),
                                      allocator());
+    }
+
+    Linear random_linear(int64_t out, int64_t in, int64_t group_size, uint64_t seed) override {
+        context_->enter();
+        return cuda::random_linear(out, in, group_size, seed, allocator(), context_->stream());
+    }
+    Experts random_experts(int64_t count, int64_t hidden, int64_t intermediate, int64_t group_size,
+                           uint64_t seed) override {
+        context_->enter();
+        return cuda::random_experts(count, hidden, intermediate, group_size, seed, allocator(),
+                                    context_->stream());
     }
 
     std::unique_ptr<Ops> make_ops() override {
