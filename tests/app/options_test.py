@@ -110,10 +110,10 @@ class Options(unittest.TestCase, Expectations):
         self.assert_error(sheaf("plan", TINY, env={"SHEAF_CONTEXT": "x"}), 2, "SHEAF_CONTEXT")
 
     def test_known_flags_that_do_nothing_say_so_once(self):
-        process = sheaf("serve", "/nowhere/at/all", "--trust-remote-code", "--enforce-eager", "--gpu-memory-utilization", "0.9",
+        process = sheaf("serve", "/nowhere/at/all", "--trust-remote-code", "--swap-space", "4", "-O", "{}",
                         "-tp", "2", "--mm-encoder-tp-mode", "data", "--limit-mm-per-prompt.video", "0", "--no-enable-prefix-caching", "--port", "0")
         self.assertEqual(process.returncode, 1, process.stderr)
-        for flag in ("--trust-remote-code", "--enforce-eager", "--gpu-memory-utilization", "-tp", "--mm-encoder-tp-mode", "--limit-mm-per-prompt.video"):
+        for flag in ("--trust-remote-code", "--swap-space", "-O", "-tp", "--mm-encoder-tp-mode", "--limit-mm-per-prompt.video"):
             self.assertEqual(process.stderr.count(f"{flag} does nothing: "), 1, process.stderr)
         self.assertNotIn("prefix-caching does nothing", process.stderr)
 

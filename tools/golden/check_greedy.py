@@ -1,6 +1,6 @@
 """Judges the greedy continuations of `sheaf generate` on a golden model (needs nothing but Python).
 
-    check_greedy.py REFERENCE (--output FILE | --sheaf PROGRAM --model FOLDER)
+    check_greedy.py REFERENCE (--output FILE | --sheaf PROGRAM --model FOLDER [--device cuda])
 
 The tokens must be those of Transformers' float32 run up to the first step at which its two best logits lie closer
 together than the float32 tolerance (2e-3 of the spread); what follows such a step is not comparable. Where the output
@@ -13,14 +13,16 @@ import pathlib
 import subprocess
 import sys
 
+from devices import require_device
+
 TOLERANCE = 2e-3  # of the spread of the model's logits
 
 
-def generate(program, model, prompts):
+def generate(program, model, device, prompts):
     lines = []
     for line in prompts.read_text().splitlines():
         lines.append(json.dumps(json.loads(line) | {"logprobs": True}))
-    command = [program, "generate", str(model), "--device", "cpu", "--dtype", "float32", "--input", "-"]
+    command = [program, "generate", str(model), "--device", device, "--dtype", "float32", "--input", "-"]
     run = subprocess.run(command, input="\n".join(lines) + "\n", capture_output=True, text=True)
     if run.returncode != 0:
         raise SystemExit(f"{' '.join(command)}\nexit status {run.returncode}\n{run.stderr}")
@@ -61,11 +63,13 @@ def main():
     parser.add_argument("--output", type=pathlib.Path)
     parser.add_argument("--sheaf")
     parser.add_argument("--model", type=pathlib.Path)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     if (options.output is None) == (options.sheaf is None) or (options.sheaf and options.model is None):
         parser.error("give either --output, or --sheaf and --model")
     if options.sheaf:
-        output = generate(options.sheaf, options.model, options.reference / "greedy.jsonl")
+        require_device(options.sheaf, options.device)
+        output = generate(options.sheaf, options.model, options.device, options.reference / "greedy.jsonl")
     else:
         output = options.output.read_text()
     lines = {line["id"]: line for line in map(json.loads, output.splitlines())}

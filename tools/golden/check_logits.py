@@ -1,6 +1,6 @@
 """Judges the logits that `sheaf score` gives for a golden model against Transformers' (needs numpy and safetensors only).
 
-    check_logits.py REFERENCE --dtype float32|bfloat16 (--logits FILE | --sheaf PROGRAM --model FOLDER)
+    check_logits.py REFERENCE --dtype float32|bfloat16 (--logits FILE | --sheaf PROGRAM --model FOLDER [--device cuda])
 
 REFERENCE is a folder of tests/golden/logits. With --sheaf the program is run first, on REFERENCE/prompts.jsonl.
 
@@ -19,6 +19,8 @@ import tempfile
 
 import numpy as np
 from safetensors.numpy import load_file
+
+from devices import require_device
 
 FLOAT32_BAR = 2e-3
 BFLOAT16_BARS = {"mean": 1.25, "median": 1.25, "max": 1.4}
@@ -91,9 +93,9 @@ def judge_bfloat16(reference, ours):
     return all(means[kind] <= bar for kind, bar in BFLOAT16_BARS.items())
 
 
-def score(program, model, prompts, dtype, output):
+def score(program, model, device, prompts, dtype, output):
     """Runs `sheaf score`; a failure ends the check with the program's own words."""
-    command = [program, "score", str(model), "--device", "cpu", "--dtype", dtype, "--input", str(prompts),
+    command = [program, "score", str(model), "--device", device, "--dtype", dtype, "--input", str(prompts),
                "--logits", str(output)]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode != 0:
@@ -107,13 +109,15 @@ def main():
     parser.add_argument("--logits", type=pathlib.Path)
     parser.add_argument("--sheaf")
     parser.add_argument("--model", type=pathlib.Path)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     if (options.logits is None) == (options.sheaf is None) or (options.sheaf and options.model is None):
         parser.error("give either --logits, or --sheaf and --model")
     with tempfile.TemporaryDirectory() as scratch:
         output = options.logits or pathlib.Path(scratch) / "logits.safetensors"
         if options.sheaf:
-            score(options.sheaf, options.model, options.reference / "prompts.jsonl", options.dtype, output)
+            require_device(options.sheaf, options.device)
+            score(options.sheaf, options.model, options.device, options.reference / "prompts.jsonl", options.dtype, output)
         ours = load_file(output)
     judge = judge_float32 if options.dtype == "float32" else judge_bfloat16
     if not judge(options.reference, ours):
