@@ -1,5 +1,6 @@
 #include "backend/cuda/matrix/dispatch.h"
 
+#include "backend/cuda/matrix/library.h"
 #include "backend/cuda/matrix/stream.h"
 #include "backend/cuda/matrix/tiles.h"
 
@@ -21,6 +22,8 @@ bool can_run(LinearPath path, const LinearShape& shape) {
         case LinearPath::tiles:
             return shape.vectors && shape.weight.store == Store::int4 && shape.weight.in % 8 == 0 &&
                    has_tile_products();
+        case LinearPath::library:
+            return shape.vectors && shape.weight.store == Store::bf16 && !shape.weight.bias && has_library();
     }
     return false;
 }
@@ -54,7 +57,8 @@ constexpr int64_t most_rows_per_expert = 8;  // on average, until tiles are fast
 LinearPath linear_path(const LinearShape& shape) {
     if (forced.linear && can_run(*forced.linear, shape)) return *forced.linear;
     const bool few = shape.tokens <= most_streamed_tokens;
-    for (const LinearPath path : {few ? LinearPath::stream : LinearPath::tiles, LinearPath::stream})
+    if (few && can_run(LinearPath::stream, shape)) return LinearPath::stream;
+    for (const LinearPath path : {LinearPath::tiles, LinearPath::library, LinearPath::stream})
         if (can_run(path, shape)) return path;
     return LinearPath::plain;
 }

@@ -9,9 +9,10 @@
 namespace sheaf::cuda {
 
 enum class LinearPath {
-    plain,   // any weight and activation; exact, slow
-    stream,  // 8 rows at a time at the memory's speed
-    tiles,   // int4 on wgmma
+    plain,    // any weight and activation; exact, slow
+    stream,   // 8 rows at a time at the memory's speed
+    tiles,    // int4 on wgmma
+    library,  // bf16 by cuBLASLt
 };
 
 enum class MoePath {

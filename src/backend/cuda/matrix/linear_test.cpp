@@ -99,7 +99,8 @@ TEST(CudaLinear, EveryFormatEqualsItsDefinitionInBf16) {
 }
 
 TEST(CudaLinear, EveryPathEqualsTheDefinition) {
-    for (const LinearPath path : {LinearPath::plain, LinearPath::stream, LinearPath::tiles}) {
+    for (const LinearPath path :
+         {LinearPath::plain, LinearPath::stream, LinearPath::tiles, LinearPath::library}) {
         SCOPED_TRACE(static_cast<int>(path));
         force_paths({path, {}});
         for (const Case& one : cases()) check_case(one, ComputeType::bf16);

@@ -7,6 +7,7 @@
 #include "backend/cuda/matrix/arrange.h"
 #include "backend/cuda/matrix/dispatch.h"
 #include "backend/cuda/matrix/group.h"
+#include "backend/cuda/matrix/library.h"
 #include "backend/cuda/matrix/plain.h"
 #include "backend/cuda/matrix/router.h"
 #include "backend/cuda/matrix/stream.h"
@@ -110,11 +111,21 @@ bool router_in_one(const DeviceMatrix& w, const Tensor& x) {
     return w.store == Store::bf16 && in_vectors(x) && x.size(0) <= max_fused_router_tokens;
 }
 
+/// Of any number of rows up to `tokens`: fewer rows may be split more often.
+size_t most_partial_bytes(const DeviceMatrix& weight, int64_t tokens) {
+    size_t most = 0;
+    for (int64_t rows = linear_tile_rows; rows <= 8 * linear_tile_rows; rows += linear_tile_rows)
+        most = std::max(most, tile_linear_partial_bytes(weight, std::min(rows, tokens)));
+    return most;
+}
+
 }  // namespace
 
 size_t linear_scratch_bytes(const CudaLinear& weight, int64_t tokens) {
-    if (linear_path({weight.matrix(), tokens, true}) != LinearPath::tiles) return 0;
-    return arranged_bytes(tokens, weight.in);
+    const LinearPath path = linear_path({weight.matrix(), tokens, true});
+    if (path == LinearPath::library) return library_workspace_bytes;
+    if (path != LinearPath::tiles) return 0;
+    return Cutter::padded(arranged_bytes(tokens, weight.in)) + most_partial_bytes(weight.matrix(), tokens);
 }
 
 void linear(const Tensor& x, const CudaLinear& weight, const Tensor& y, const Tensor& scratch,
@@ -134,11 +145,18 @@ void linear(const Tensor& x, const CudaLinear& weight, const Tensor& y, const Te
             return;
         case LinearPath::tiles: {
             const int64_t rows = (x.size(0) + 7) / 8 * 8;
-            auto* arranged =
-                Cutter(scratch).take<uint8_t>(static_cast<int64_t>(arranged_bytes(rows, x.size(1))));
+            Cutter parts(scratch);
+            auto* arranged = parts.take<uint8_t>(static_cast<int64_t>(arranged_bytes(rows, x.size(1))));
+            const size_t partial = tile_linear_partial_bytes(weight.matrix(), x.size(0));
             launch_arrange(x, nullptr, 1, nullptr, arranged, rows, stream);
-            return launch_tile_linear(arranged, rows, weight.matrix(), y, stream);
+            return launch_tile_linear(arranged, rows, weight.matrix(), y,
+                                      parts.take<float>(static_cast<int64_t>(partial / sizeof(float))),
+                                      stream);
         }
+        case LinearPath::library:
+            return library_linear(
+                x, weight.matrix(), y,
+                Cutter(scratch).take<uint8_t>(static_cast<int64_t>(library_workspace_bytes)), stream);
     }
 }
 

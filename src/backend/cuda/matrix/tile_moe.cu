@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(tile_threads, 1) tile_moe(const __grid_constan
                 ring, job.ring, weight,
                 {weight.data + static_cast<size_t>(tile.expert) * stride, item % weight_tiles * tile_blocks,
                  static_cast<const uint8_t*>(gate_up ? call.x : call.act), call.places, tile.first,
-                 tile.count});
+                 tile.count, 0, weight.units});
         }
     } else {
         more_registers<240>();
@@ -88,8 +88,8 @@ __global__ void __launch_bounds__(tile_threads, 1) tile_moe(const __grid_constan
         for (int item = blockIdx.x; item < items; item += gridDim.x) {
             const ExpertTile tile = call.tiles[item / weight_tiles];
             if (tile.count == 0) continue;
-            consume_rows<fine>(ring, job.ring, weight, item % weight_tiles * tile_blocks, tile.count, group,
-                               [&](int block, const auto& total) {
+            consume_rows<fine>(ring, job.ring, weight, item % weight_tiles * tile_blocks, tile.count,
+                               weight.units, group, [&](int block, const auto& total) {
                                    if constexpr (gate_up)
                                        store_act(call, tile, block, total);
                                    else

@@ -16,7 +16,7 @@
 namespace sheaf::cuda {
 
 constexpr int tile_threads = 384, tile_blocks = 8, tile_weight_rows = 16 * tile_blocks;
-constexpr int max_tile_stages = 8;
+constexpr int max_tile_stages = 12;
 
 struct TileRing {
     uint32_t stage_bytes, weights_offset;  // of a stage: activations first, then eight units
@@ -29,6 +29,7 @@ struct TileWork {
     const uint8_t* columns;  // arranged activations
     int64_t column_rows;     // rows the arranged buffer holds, a multiple of 8
     int first_row, rows;     // of the arranged buffer, first_row a multiple of 8
+    int first_unit, units;   // of 128 inputs: the part of the sum
 };
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
@@ -37,7 +38,7 @@ __device__ inline void produce_tile(Ring& ring, const TileRing& shape, const Dev
                                     const TileWork& work) {
     const int blocks = min(tile_blocks, m.blocks - work.first_block), padded = (work.rows + 7) / 8 * 8;
     const auto unit = static_cast<uint32_t>(m.unit_bytes), half = static_cast<uint32_t>(padded) * 128;
-    for (int stage = 0; stage < m.units; ++stage) {
+    for (int stage = work.first_unit; stage < work.first_unit + work.units; ++stage) {
         ring.wait_empty();
         uint8_t* slot = ring.slot();
         uint64_t* full = ring.full + ring.index;
@@ -137,12 +138,12 @@ __device__ inline void multiply_stage_finely(const uint8_t* unit, uint32_t b, ui
 /// this warp's sums: total[4 i ...] are rows g, g + 8, columns 8 i + 2 t and the next.
 template <int columns, bool fine, class Finish>
 __device__ inline void consume_tile(Ring& ring, const TileRing& shape, const DeviceMatrix& m, int first_block,
-                                    int group, const Finish& finish) {
+                                    int units, int group, const Finish& finish) {
     const int local = group * 4 + static_cast<int>(threadIdx.x / 32 % 4);
     float part[columns / 2], total[columns / 2];
 #pragma unroll
     for (int i = 0; i < columns / 2; ++i) part[i] = total[i] = 0;
-    for (int stage = 0; stage < m.units; ++stage) {
+    for (int stage = 0; stage < units; ++stage) {
         ring.wait_full();
         const uint8_t* slot = ring.slot();
         const uint8_t* unit = slot + shape.weights_offset + local * m.unit_bytes;
@@ -159,17 +160,17 @@ __device__ inline void consume_tile(Ring& ring, const TileRing& shape, const Dev
 /// The narrowest product that holds `rows` columns.
 template <bool fine, class Finish>
 __device__ inline void consume_rows(Ring& ring, const TileRing& shape, const DeviceMatrix& m, int first_block,
-                                    int rows, int group, const Finish& finish) {
+                                    int rows, int units, int group, const Finish& finish) {
     if (rows <= 16)
-        consume_tile<16, fine>(ring, shape, m, first_block, group, finish);
+        consume_tile<16, fine>(ring, shape, m, first_block, units, group, finish);
     else if (rows <= 32)
-        consume_tile<32, fine>(ring, shape, m, first_block, group, finish);
+        consume_tile<32, fine>(ring, shape, m, first_block, units, group, finish);
     else if (rows <= 64)
-        consume_tile<64, fine>(ring, shape, m, first_block, group, finish);
+        consume_tile<64, fine>(ring, shape, m, first_block, units, group, finish);
     else if (rows <= 128)
-        consume_tile<128, fine>(ring, shape, m, first_block, group, finish);
+        consume_tile<128, fine>(ring, shape, m, first_block, units, group, finish);
     else
-        consume_tile<160, fine>(ring, shape, m, first_block, group, finish);
+        consume_tile<160, fine>(ring, shape, m, first_block, units, group, finish);
 }
 
 template <int count>

@@ -15,9 +15,11 @@ constexpr int64_t max_tile_rows = 160, linear_tile_rows = 128;
 /// Whether this build and the current device have them.
 bool has_tile_products();
 
-/// y = x W^T + bias of activations arranged in a buffer of `arranged_rows`.
+/// y = x W^T + bias of activations arranged in a buffer of `arranged_rows`. Where a few tiles would leave the
+/// GPU half empty the sum is split; `partial` then holds tile_linear_partial_bytes().
 void launch_tile_linear(const void* arranged, int64_t arranged_rows, const DeviceMatrix& weight,
-                        const Tensor& y, cudaStream_t stream);
+                        const Tensor& y, float* partial, cudaStream_t stream);
+size_t tile_linear_partial_bytes(const DeviceMatrix& weight, int64_t tokens);
 
 struct TileMoeCall {
     DeviceExperts experts;
