@@ -109,6 +109,9 @@ class RoutedOps final : public Ops {
     }
     Tensor concat_columns(std::span<const Tensor> parts) override { return inner_->concat_columns(parts); }
     Tensor linear(const Tensor& x, const Linear& weight) override { return inner_->linear(x, weight); }
+    std::vector<Tensor> linears(const Tensor& x, std::span<const Linear> weights) override {
+        return inner_->linears(x, weights);
+    }
     Tensor linear_f32(const Tensor& x, const Linear& weight) override {
         return inner_->linear_f32(x, weight);
     }
@@ -130,6 +133,9 @@ class RoutedOps final : public Ops {
         return inner_->l2_norm(x, head_dim, epsilon);
     }
     Tensor swiglu(const Tensor& gate, const Tensor& up) override { return inner_->swiglu(gate, up); }
+    Tensor add_gated(const Tensor& x, const Tensor& y, const Tensor& gate) override {
+        return inner_->add_gated(x, y, gate);
+    }
     Tensor rotate(const Tensor& x, int64_t head_dim, const Tensor& positions, const Rotary& rotary) override {
         return inner_->rotate(x, head_dim, positions, rotary);
     }

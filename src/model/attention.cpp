@@ -1,5 +1,7 @@
 #include "model/attention.h"
 
+#include <array>
+
 namespace sheaf {
 
 GatedAttention::GatedAttention(const TextConfig& config, int64_t index)
@@ -14,15 +16,17 @@ void GatedAttention::for_each_weight(const std::string& prefix, int64_t hidden, 
     visit.linear(prefix + "q_proj", q_proj, heads * 2 * head_dim, hidden);
     visit.linear(prefix + "k_proj", k_proj, kv_heads * head_dim, hidden);
     visit.linear(prefix + "v_proj", v_proj, kv_heads * head_dim, hidden);
+    visit.together({&q_proj, &k_proj, &v_proj});
     visit.linear(prefix + "o_proj", o_proj, hidden, heads * head_dim);
     visit.vector(prefix + "q_norm.weight", q_norm.weight, head_dim);
     visit.vector(prefix + "k_norm.weight", k_norm.weight, head_dim);
 }
 
 Tensor GatedAttention::forward(Ops& ops, const Batch& batch, const Rotary& rotary, const Tensor& x) const {
-    const GatedAttentionInput input{.query_and_gate = ops.linear(x, q_proj),
-                                    .key = ops.linear(x, k_proj),
-                                    .value = ops.linear(x, v_proj),
+    const std::vector<Tensor> projected = ops.linears(x, std::array{q_proj, k_proj, v_proj});
+    const GatedAttentionInput input{.query_and_gate = projected[0],
+                                    .key = projected[1],
+                                    .value = projected[2],
                                     .q_norm = q_norm,
                                     .k_norm = k_norm,
                                     .heads = heads,

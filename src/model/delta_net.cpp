@@ -1,5 +1,7 @@
 #include "model/delta_net.h"
 
+#include <array>
+
 namespace sheaf {
 
 GatedDeltaNet::GatedDeltaNet(const TextConfig& config, int64_t index)
@@ -18,6 +20,7 @@ void GatedDeltaNet::for_each_weight(const std::string& prefix, int64_t hidden, W
     visit.linear(prefix + "in_proj_z", in_proj_z, values, hidden);
     visit.linear(prefix + "in_proj_b", in_proj_b, value_heads, hidden);
     visit.linear(prefix + "in_proj_a", in_proj_a, value_heads, hidden);
+    visit.together({&in_proj_qkv, &in_proj_z, &in_proj_b, &in_proj_a});
     visit.vector(prefix + "conv1d.weight", conv1d, Shape{channels, kernel}, Shape{channels, 1, kernel});
     visit.vector(prefix + "A_log", A_log, value_heads);
     visit.vector(prefix + "dt_bias", dt_bias, value_heads);
@@ -28,12 +31,15 @@ void GatedDeltaNet::for_each_weight(const std::string& prefix, int64_t hidden, W
 Tensor GatedDeltaNet::forward(Ops& ops, const Batch& batch, const Tensor& x) const {
     const StateLayer& state = batch.state[state_index];
     const int64_t keys = key_heads * key_dim, values = value_heads * value_dim;
-    const Tensor qkv = ops.causal_conv1d(ops.linear(x, in_proj_qkv), conv1d, state, batch);
+    const std::vector<Tensor> projected =
+        ops.linears(x, std::array{in_proj_qkv, in_proj_z, in_proj_b, in_proj_a});
+    const Tensor &z = projected[1], &b = projected[2], &a = projected[3];
+    const Tensor qkv = ops.causal_conv1d(projected[0], conv1d, state, batch);
     const DeltaRuleInput input{.query = qkv.columns(0, keys),
                                .key = qkv.columns(keys, 2 * keys),
                                .value = qkv.columns(2 * keys, 2 * keys + values),
-                               .a = ops.linear(x, in_proj_a),
-                               .b = ops.linear(x, in_proj_b),
+                               .a = a,
+                               .b = b,
                                .a_log = A_log,
                                .dt_bias = dt_bias,
                                .key_heads = key_heads,
@@ -41,7 +47,7 @@ Tensor GatedDeltaNet::forward(Ops& ops, const Batch& batch, const Tensor& x) con
                                .key_dim = key_dim,
                                .value_dim = value_dim};
     const Tensor output = ops.gated_delta_rule(input, state, batch);
-    return ops.linear(ops.gated_rms_norm(output, ops.linear(x, in_proj_z), norm), out_proj);
+    return ops.linear(ops.gated_rms_norm(output, z, norm), out_proj);
 }
 
 }  // namespace sheaf

@@ -77,6 +77,8 @@ class LoadingVisitor final : public WeightVisitor {
         advance(slot->bytes());
     }
 
+    void together(std::span<Linear* const> slots) override { machine_.join(slots); }
+
     void vector(const std::string& name, Tensor& slot, Shape shape, Shape stored) override {
         guarded(name, [&] {
             const HostTensor values = take(name, stored, shape);

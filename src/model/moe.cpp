@@ -1,16 +1,20 @@
 #include "model/moe.h"
 
+#include <array>
+
 namespace sheaf {
 
 void DenseMlp::for_each_weight(const std::string& prefix, int64_t hidden, int64_t intermediate,
                                WeightVisitor& visit) {
     visit.linear(prefix + "gate_proj", gate_proj, intermediate, hidden);
     visit.linear(prefix + "up_proj", up_proj, intermediate, hidden);
+    visit.together({&gate_proj, &up_proj});
     visit.linear(prefix + "down_proj", down_proj, hidden, intermediate);
 }
 
 Tensor DenseMlp::forward(Ops& ops, const Tensor& x) const {
-    return ops.linear(ops.swiglu(ops.linear(x, gate_proj), ops.linear(x, up_proj)), down_proj);
+    const std::vector<Tensor> projected = ops.linears(x, std::array{gate_proj, up_proj});
+    return ops.linear(ops.swiglu(projected[0], projected[1]), down_proj);
 }
 
 void SparseMoe::for_each_weight(const std::string& prefix, const TextConfig& config, WeightVisitor& visit) {
@@ -25,8 +29,7 @@ void SparseMoe::for_each_weight(const std::string& prefix, const TextConfig& con
 
 Tensor SparseMoe::forward(Ops& ops, const Tensor& x) const {
     const Tensor routed = ops.moe(x, ops.route(x, gate, top_k), experts);
-    const Tensor open = ops.unary(Unary::sigmoid, ops.linear(x, shared_expert_gate));
-    return ops.add(routed, ops.multiply(shared_expert.forward(ops, x), open));
+    return ops.add_gated(routed, shared_expert.forward(ops, x), ops.linear(x, shared_expert_gate));
 }
 
 void FeedForward::for_each_weight(const std::string& prefix, const TextConfig& config, WeightVisitor& visit) {

@@ -3,6 +3,7 @@
 // layers. Must not know files or machines.
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "ops/machine.h"
@@ -15,6 +16,8 @@ class WeightVisitor {
 
     /// A matrix (out, in) that multiplies activations; module "X" is stored as X.weight, X.qweight, ...
     virtual void linear(const std::string& module, Linear& slot, int64_t out, int64_t in) = 0;
+    /// These linear layers, just visited, read the same rows.
+    virtual void together(std::span<Linear* const> /*slots*/) {}
     /// A small parameter kept in f32: norms, convolution taps, decay. `stored` is the checkpoint's shape.
     virtual void vector(const std::string& name, Tensor& slot, Shape shape, Shape stored) = 0;
     /// A table whose rows are looked up: (rows, columns), 16 or 32 bit.
@@ -25,6 +28,7 @@ class WeightVisitor {
     /// A head that shares the embedding's table.
     virtual void tied_linear(const std::string& table_name, Linear& slot, int64_t out, int64_t in) = 0;
 
+    void together(std::initializer_list<Linear*> slots) { together(std::span(slots.begin(), slots.size())); }
     void vector(const std::string& name, Tensor& slot, int64_t size) {
         vector(name, slot, Shape{size}, Shape{size});
     }

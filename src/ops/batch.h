@@ -23,8 +23,8 @@ struct StateLayer {
     Tensor conv, recurrent;
 };
 
-/// Rows [begin, begin + count) of the batch are tokens [context, context + count) of one sequence. With count 0
-/// it is padding: row `begin` belongs to nobody, and whatever comes out of it is not looked at.
+/// Rows [begin, begin + count) of the batch are tokens [context, context + count) of one sequence. With count
+/// 0 it is padding: row `begin` belongs to nobody, and whatever comes out of it is not looked at.
 struct SequenceSpan {
     int32_t begin = 0, count = 0;
     int32_t context = 0;                // tokens already in the caches; 0 starts from zero state
@@ -37,9 +37,9 @@ struct Batch {
     Tensor positions;                         // i32 (3, tokens): temporal, height, width; equal for text
     Tensor output_rows;                       // i32 (outputs): rows whose logits are wanted
     std::span<const SequenceSpan> sequences;  // cover all rows, in order
-    int32_t length_bound = 0;  // no context + count exceeds it, here or in a replay; 0: what is here
-    std::span<const KvLayer> kv;              // one per full-attention layer, in layer order
-    std::span<const StateLayer> state;        // one per linear-attention layer, in layer order
+    int32_t length_bound = 0;           // no context + count exceeds it, here or in a replay; 0: what is here
+    std::span<const KvLayer> kv;        // one per full-attention layer, in layer order
+    std::span<const StateLayer> state;  // one per linear-attention layer, in layer order
 
     int64_t tokens() const { return token_ids.size(0); }
 };

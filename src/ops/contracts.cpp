@@ -97,6 +97,11 @@ class CheckedOps final : public Ops {
         SHEAF_CONTRACT(weight && is_matrix(x) && x.size(1) == weight->in);
         return inner_->linear(x, weight);
     }
+    std::vector<Tensor> linears(const Tensor& x, std::span<const Linear> weights) override {
+        SHEAF_CONTRACT(is_matrix(x) && !weights.empty());
+        for (const Linear& weight : weights) SHEAF_CONTRACT(weight && x.size(1) == weight->in);
+        return inner_->linears(x, weights);
+    }
     Tensor linear_f32(const Tensor& x, const Linear& weight) override {
         SHEAF_CONTRACT(weight && is_matrix(x) && x.size(1) == weight->in);
         return inner_->linear_f32(x, weight);
@@ -133,6 +138,11 @@ class CheckedOps final : public Ops {
     Tensor swiglu(const Tensor& gate, const Tensor& up) override {
         SHEAF_CONTRACT(is_matrix(gate) && is_matrix(up) && gate.shape() == up.shape());
         return inner_->swiglu(gate, up);
+    }
+    Tensor add_gated(const Tensor& x, const Tensor& y, const Tensor& gate) override {
+        SHEAF_CONTRACT(is_matrix(x) && is_matrix(y) && is_matrix(gate) && x.shape() == y.shape());
+        SHEAF_CONTRACT(gate.size(0) == x.size(0) && gate.size(1) == 1);
+        return inner_->add_gated(x, y, gate);
     }
     Tensor rotate(const Tensor& x, int64_t head_dim, const Tensor& positions, const Rotary& rotary) override {
         check_rotary(positions, rotary);

@@ -63,6 +63,12 @@ std::unique_ptr<Recording> Ops::record(const std::function<void()>&) {
     return nullptr;
 }
 
+std::vector<Tensor> Ops::linears(const Tensor& x, std::span<const Linear> weights) {
+    std::vector<Tensor> results;
+    for (const Linear& weight : weights) results.push_back(linear(x, weight));
+    return results;
+}
+
 Tensor Ops::rms_norm(const Tensor& x, const Norm& norm) {
     const Tensor rows = split_heads(*this, x, norm.weight.size(0));
     const Tensor normalized = normalized_rows(*this, rows, norm.epsilon);
@@ -91,6 +97,10 @@ Tensor Ops::l2_norm(const Tensor& x, int64_t head_dim, float epsilon) {
 
 Tensor Ops::swiglu(const Tensor& gate, const Tensor& up) {
     return multiply(unary(Unary::silu, gate), up);
+}
+
+Tensor Ops::add_gated(const Tensor& x, const Tensor& y, const Tensor& gate) {
+    return add(x, multiply(y, unary(Unary::sigmoid, gate)));
 }
 
 Tensor Ops::rotate(const Tensor& x, int64_t head_dim, const Tensor& positions, const Rotary& rotary) {

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "tensor/buffer.h"
@@ -72,6 +73,9 @@ class Machine {
     virtual void download(const Tensor& source, void* host) = 0;  // waits for the work before it
 
     virtual Linear prepare(const HostLinear& weight) = 0;
+    /// Tells that these read the same rows (Ops::linears): a machine may replace them by ones that lie
+    /// together.
+    virtual void join(std::span<Linear* const> /*parts*/) {}
     /// Pulls expert after expert from `load` (called from several threads, each index once).
     virtual Experts prepare_experts(int64_t count, int64_t hidden, int64_t intermediate,
                                     const std::function<HostExpert(int64_t expert)>& load) = 0;

@@ -16,6 +16,7 @@
 #include <memory>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "ops/batch.h"
 #include "ops/machine.h"
@@ -79,17 +80,18 @@ class Ops {
     // ------------------------------------------------------------------------------------------
     virtual DType activation_dtype() const = 0;
     virtual Tensor make(DType dtype, Shape shape) = 0;
-    /// A new step: all earlier results are gone. What is made before the first begin_layer lives for the whole step.
+    /// A new step: all earlier results are gone. What is made before the first begin_layer lives for the
+    /// whole step.
     virtual void begin_step() = 0;
     /// Results made from here on stay valid until the second call from now.
     virtual void begin_layer(int layer) = 0;
-    /// Optional: tells which batch the step's operators will be given, once its sequences are known, so that a
-    /// back end can bring them where it needs them; later changes of `batch` are not seen. Needed before record
-    /// and replay.
+    /// Optional: tells which batch the step's operators will be given, once its sequences are known, so that
+    /// a back end can bring them where it needs them; later changes of `batch` are not seen. Needed before
+    /// record and replay.
     virtual void stage(const Batch&) {}
-    /// Keeps what `body` calls instead of doing it; null where a back end has no such thing (then `body` was not
-    /// called). The step must have been done once before with the same shapes: uploads and new memory are not
-    /// allowed inside. Tensors that `body` makes have the addresses that every replay uses.
+    /// Keeps what `body` calls instead of doing it; null where a back end has no such thing (then `body` was
+    /// not called). The step must have been done once before with the same shapes: uploads and new memory are
+    /// not allowed inside. Tensors that `body` makes have the addresses that every replay uses.
     virtual std::unique_ptr<Recording> record(const std::function<void()>& body);
     /// Reads a result; waits for it.
     virtual void download(const Tensor& source, void* host) = 0;
@@ -127,6 +129,8 @@ class Ops {
     Tensor add(const Tensor& x, const Tensor& y) { return binary(Binary::add, x, y); }
     Tensor multiply(const Tensor& x, const Tensor& y) { return binary(Binary::multiply, x, y); }
 
+    /// linear() of the same x with each weight. Results may be columns of one wider matrix.
+    virtual std::vector<Tensor> linears(const Tensor& x, std::span<const Linear> weights);
     virtual Tensor rms_norm(const Tensor& x, const Norm& norm);
     /// sum = x + residual; returns {rms_norm(sum), sum}.
     virtual std::pair<Tensor, Tensor> add_rms_norm(const Tensor& x, const Tensor& residual, const Norm& norm);
@@ -136,6 +140,8 @@ class Ops {
     virtual Tensor l2_norm(const Tensor& x, int64_t head_dim, float epsilon);
     /// silu(gate) * up
     virtual Tensor swiglu(const Tensor& gate, const Tensor& up);
+    /// x + y * sigmoid(gate), gate (rows, 1)
+    virtual Tensor add_gated(const Tensor& x, const Tensor& y, const Tensor& gate);
     /// x (tokens, heads * head_dim) with every head rotated by its token's position.
     virtual Tensor rotate(const Tensor& x, int64_t head_dim, const Tensor& positions, const Rotary& rotary);
     /// Writes the batch's keys and values into the pages.

@@ -5,6 +5,7 @@
 #include "backend/cuda/context.h"
 #include "backend/cuda/cuda_error.h"
 #include "backend/cuda/cuda_ops.h"
+#include "backend/cuda/joined.h"
 #include "backend/cuda/matrix/prepare.h"
 #include "backend/cuda/peaks.h"
 #include "backend/cuda/primitives.h"
@@ -66,6 +67,12 @@ class CudaMachine final : public Machine {
     Linear prepare(const HostLinear& weight) override {
         context_->enter();
         return prepare_linear(weight, context_->compute, stager(), allocator());
+    }
+
+    void join(std::span<Linear* const> parts) override {
+        context_->enter();
+        context_->synchronize("weights on their way");
+        join_linears(parts, allocator(), context_->stream());
     }
 
     Experts prepare_experts(int64_t count, int64_t hidden, int64_t intermediate,

@@ -1,6 +1,8 @@
 // The fused operators: results and scratch from the step's memory, work from matrix/ and sequence/.
 #include "backend/cuda/cuda_ops.h"
+#include "backend/cuda/joined.h"
 #include "backend/cuda/matrix/matrix.h"
+#include "backend/cuda/primitives.h"
 #include "backend/cuda/sequence/sequence.h"
 
 namespace sheaf::cuda {
@@ -10,6 +12,19 @@ Tensor CudaOps::linear(const Tensor& x, const Linear& weight) {
     const Tensor result = make(activation_dtype(), Shape{x.size(0), weight->out});
     cuda::linear(x, matrix, result, scratch(linear_scratch_bytes(matrix, x.size(0))), stream());
     return result;
+}
+
+std::vector<Tensor> CudaOps::linears(const Tensor& x, std::span<const Linear> weights) {
+    const JoinedLinears* joined = joined_of(weights);
+    if (!joined) return Ops::linears(x, weights);
+    const Tensor all = make(activation_dtype(), Shape{x.size(0), joined->whole->out});
+    cuda::linear(x, *joined->whole, all, scratch(linear_scratch_bytes(*joined->whole, x.size(0))), stream());
+    std::vector<Tensor> parts;
+    for (size_t i = 0; i < weights.size(); ++i) {
+        const int64_t first = joined->first_columns[i];
+        parts.push_back(all.columns(first, first + weights[i]->out));
+    }
+    return parts;
 }
 
 Tensor CudaOps::linear_f32(const Tensor& x, const Linear& weight) {
@@ -53,6 +68,12 @@ Tensor CudaOps::l2_norm(const Tensor& x, int64_t head_dim, float epsilon) {
 Tensor CudaOps::swiglu(const Tensor& gate, const Tensor& up) {
     const Tensor result = make(activation_dtype(), gate.shape());
     cuda::swiglu(activations(gate), activations(up), result, stream());
+    return result;
+}
+
+Tensor CudaOps::add_gated(const Tensor& x, const Tensor& y, const Tensor& gate) {
+    const Tensor result = make(activation_dtype(), x.shape());
+    cuda::add_gated(activations(x), activations(y), activations(gate), result, stream());
     return result;
 }
 

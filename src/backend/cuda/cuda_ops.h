@@ -37,6 +37,7 @@ class CudaOps final : public Ops {
     void scatter_rows(const Tensor& destination, const Tensor& indices, const Tensor& rows) override;
     Tensor concat_columns(std::span<const Tensor> parts) override;
     Tensor linear(const Tensor& x, const Linear& weight) override;
+    std::vector<Tensor> linears(const Tensor& x, std::span<const Linear> weights) override;
     Tensor linear_f32(const Tensor& x, const Linear& weight) override;
     Tensor expert(const Tensor& x, const Experts& experts, int64_t index) override;
     std::pair<Tensor, Tensor> rotary_angles(const Tensor& positions, const Rotary& rotary) override;
@@ -47,6 +48,7 @@ class CudaOps final : public Ops {
     Tensor gated_rms_norm(const Tensor& x, const Tensor& gate, const Norm& norm) override;
     Tensor l2_norm(const Tensor& x, int64_t head_dim, float epsilon) override;
     Tensor swiglu(const Tensor& gate, const Tensor& up) override;
+    Tensor add_gated(const Tensor& x, const Tensor& y, const Tensor& gate) override;
     Tensor rotate(const Tensor& x, int64_t head_dim, const Tensor& positions, const Rotary& rotary) override;
     void write_kv(const KvLayer& cache, const Tensor& key, const Tensor& value, const Batch& batch) override;
     Tensor attention(const Tensor& query, const KvLayer& cache, const Batch& batch, int64_t heads) override;

@@ -323,6 +323,43 @@ TEST_P(CudaOpsTest, LinearAndExperts) {
     }
 }
 
+TEST_P(CudaOpsTest, JoinedProductsAreTheSameNumbers) {
+    constexpr int64_t hidden = 256;
+    using cpu::testing::int4_linear;
+    const std::vector<HostLinear> weights{int4_linear(64, hidden, 1), int4_linear(16, hidden, 2),
+                                          int4_linear(96, hidden, 3)};
+    for (const int64_t tokens : row_counts) {
+        const HostTensor x = random(Shape{tokens, hidden}, 6), gate = random(Shape{tokens, 1}, 7);
+        compare(
+            fmt::format("joined, {} tokens", tokens),
+            [&](Side& s) {
+                std::vector<Linear> parts;
+                for (const HostLinear& weight : weights) parts.push_back(s.machine->prepare(weight));
+                std::vector<Linear*> slots;
+                for (Linear& part : parts) slots.push_back(&part);
+                s.machine->join(slots);
+                const Tensor a = s.act(x);
+                Values values;
+                for (const Tensor& y :
+                     s.definition ? s.ops->Ops::linears(a, parts) : s.ops->linears(a, parts))
+                    values.push_back(s.get(y));
+                for (const Linear& part : parts) values.push_back(s.get(s.ops->linear(a, part)));
+                const Tensor open = s.act(gate);
+                values.push_back(
+                    s.get(s.definition ? s.ops->Ops::add_gated(a, a, open) : s.ops->add_gated(a, a, open)));
+                return values;
+            },
+            1e-5, 1e-2);
+    }
+    // Formats that differ stay apart.
+    Linear one = gpu.machine->prepare(weights[0]),
+           other = gpu.machine->prepare(cpu::testing::dense_linear(64, hidden, DType::bf16, 4));
+    const Linear before = one;
+    Linear* slots[] = {&one, &other};
+    gpu.machine->join(slots);
+    EXPECT_EQ(one, before);
+}
+
 /// A step of a few operators over fixed addresses, done and recorded.
 TEST_P(CudaOpsTest, RecordedStepRepeatsItself) {
     const HostTensor conv = random_tensor(DType::f32, Shape{4, 3, 64}, 2),

@@ -87,6 +87,16 @@ struct ApplyBinary {
 };
 
 template <class T>
+struct AddGated {
+    MatrixView<const T> x, y, gate;
+    MatrixView<T> result;
+    __device__ void operator()(int64_t r, int64_t c) const {
+        result.at(r, c) =
+            from_float<T>(to_float(x.at(r, c)) + to_float(y.at(r, c)) * sigmoid(to_float(gate.at(r, 0))));
+    }
+};
+
+template <class T>
 struct Scale {
     MatrixView<const T> x;
     float factor;
@@ -197,6 +207,18 @@ void binary(Binary function, const Tensor& x, const Tensor& b, const Tensor& res
                 launch(result, work, "binary", stream);
             });
         });
+    });
+}
+
+void add_gated(const Tensor& x, const Tensor& y, const Tensor& gate, const Tensor& result,
+               cudaStream_t stream) {
+    SHEAF_CHECK(x.dtype() == result.dtype() && y.dtype() == x.dtype() && gate.dtype() == x.dtype());
+    with_float(x.dtype(), [&](auto type) {
+        using T = decltype(type);
+        launch(result,
+               AddGated<T>{MatrixView<const T>(x), MatrixView<const T>(y), MatrixView<const T>(gate),
+                           MatrixView<T>(result)},
+               "add_gated", stream);
     });
 }
 

@@ -14,6 +14,9 @@ void convert(const Tensor& x, const Tensor& result, cudaStream_t stream);
 void unary(Unary function, const Tensor& x, const Tensor& result, cudaStream_t stream);
 /// b: x's shape, one row or one column; the operands' and the result's types may differ.
 void binary(Binary function, const Tensor& x, const Tensor& b, const Tensor& result, cudaStream_t stream);
+/// x + y * sigmoid(gate), gate (rows, 1); all of one type.
+void add_gated(const Tensor& x, const Tensor& y, const Tensor& gate, const Tensor& result,
+               cudaStream_t stream);
 void scale(const Tensor& x, float factor, const Tensor& result, cudaStream_t stream);
 void rsqrt(const Tensor& x, float epsilon, const Tensor& result, cudaStream_t stream);
 void transpose(const Tensor& x, const Tensor& result, cudaStream_t stream);

@@ -1,0 +1,71 @@
+#include "backend/cuda/joined.h"
+
+#include "backend/cuda/cuda_error.h"
+
+namespace sheaf::cuda {
+namespace {
+
+constexpr size_t counter_bytes = 256;
+
+bool alike(const DeviceMatrix& a, const DeviceMatrix& b) {
+    return a.store == b.store && a.scale == b.scale && a.has_zeros == b.has_zeros &&
+           a.unit_groups == b.unit_groups && a.unit_bytes == b.unit_bytes && a.units == b.units &&
+           a.in == b.in && a.row_stride == b.row_stride;
+}
+
+bool can_follow(const DeviceMatrix& matrix) {
+    return !matrix.bias && matrix.out % DeviceMatrix::block_rows == 0 && matrix.weight_bytes() % 256 == 0;
+}
+
+Buffer zeroed(const AllocateMemory& allocate, cudaStream_t stream) {
+    Buffer memory = allocate(counter_bytes);
+    check(cudaMemsetAsync(memory.data(), 0, counter_bytes, stream), "counters of a weight");
+    return memory;
+}
+
+}  // namespace
+
+void join_linears(std::span<Linear* const> parts, const AllocateMemory& allocate, cudaStream_t stream) {
+    size_t bytes = 0;
+    const DeviceMatrix first = cuda_linear(*parts.front()).matrix();
+    for (const Linear* part : parts) {
+        const DeviceMatrix& matrix = cuda_linear(*part).matrix();
+        if (!alike(first, matrix) || !can_follow(matrix)) return;
+        bytes += matrix.weight_bytes();
+    }
+    const Buffer memory = allocate(bytes);
+    auto* place = static_cast<uint8_t*>(memory.data());
+    auto joined = std::make_shared<JoinedLinears>();
+    DeviceMatrix whole = first;
+    whole.data = place;
+    whole.out = whole.blocks = 0;
+    std::vector<Linear> replaced;
+    for (size_t i = 0; i < parts.size(); ++i) {
+        DeviceMatrix matrix = cuda_linear(*parts[i]).matrix();
+        const size_t size = matrix.weight_bytes();
+        check(cudaMemcpyAsync(place, matrix.data, size, cudaMemcpyDeviceToDevice, stream), "joining weights");
+        matrix.data = place;
+        joined->first_columns.push_back(whole.out);
+        whole.out += matrix.out;
+        whole.blocks += matrix.blocks;
+        Buffer own(place, size, [memory](void*) {});
+        replaced.push_back(
+            std::make_shared<JoinedPart>(matrix, std::move(own), zeroed(allocate, stream), joined, i));
+        place += size;
+    }
+    joined->whole = std::make_shared<CudaLinear>(whole, memory, zeroed(allocate, stream));
+    check(cudaStreamSynchronize(stream), "joining weights");
+    for (size_t i = 0; i < parts.size(); ++i) *parts[i] = std::move(replaced[i]);
+}
+
+const JoinedLinears* joined_of(std::span<const Linear> weights) {
+    const JoinedLinears* joined = nullptr;
+    for (size_t i = 0; i < weights.size(); ++i) {
+        const auto* part = dynamic_cast<const JoinedPart*>(weights[i].get());
+        if (!part || part->index() != i || (joined && part->joined().get() != joined)) return nullptr;
+        joined = part->joined().get();
+    }
+    return joined && joined->first_columns.size() == weights.size() ? joined : nullptr;
+}
+
+}  // namespace sheaf::cuda

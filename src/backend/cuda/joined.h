@@ -1,0 +1,45 @@
+// Joined linear layers: weights that read the same rows and lie in memory one after the other, so that one
+// product serves them all. Made by the CUDA machine, used by CudaOps. Must not know how weights are packed.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "backend/cuda/context.h"
+#include "backend/cuda/matrix/weights.h"
+
+namespace sheaf::cuda {
+
+/// The product of all parts, and where each part's columns begin in it.
+struct JoinedLinears {
+    std::shared_ptr<const CudaLinear> whole;
+    std::vector<int64_t> first_columns;
+};
+
+/// A part works alone too.
+class JoinedPart final : public CudaLinear {
+  public:
+    JoinedPart(const DeviceMatrix& matrix, Buffer memory, Buffer counters,
+               std::shared_ptr<const JoinedLinears> joined, size_t index)
+        : CudaLinear(matrix, std::move(memory), std::move(counters)),
+          joined_(std::move(joined)),
+          index_(index) {}
+    const std::shared_ptr<const JoinedLinears>& joined() const { return joined_; }
+    size_t index() const { return index_; }
+
+  private:
+    std::shared_ptr<const JoinedLinears> joined_;
+    size_t index_;
+};
+
+using AllocateMemory = std::function<Buffer(size_t bytes)>;
+
+/// Replaces the weights by parts of a joined one, copied to memory of their own; leaves them as they are when
+/// their formats differ or rows do not fill whole blocks. Runs in the order of `stream`, and waits.
+void join_linears(std::span<Linear* const> parts, const AllocateMemory& allocate, cudaStream_t stream);
+
+/// The joined product of exactly these weights in this order, null when there is none.
+const JoinedLinears* joined_of(std::span<const Linear> weights);
+
+}  // namespace sheaf::cuda
