@@ -82,8 +82,7 @@ std::vector<double> exact_mixture(const Tensor& x, const Routing& routing,
 
 class CpuMoeTest : public EveryIsa {
   protected:
-    /// amx rounds f32 weights, activations and what goes from the first products to the second to bf16, each
-    /// by half of 2^-8 at most.
+    /// amx rounds to bf16 what goes from the first products to the second, and f32 weights, by 2^-9 at most.
     double error_bar() const { return rounds_activations() ? 4e-3 : 2e-6; }
 };
 
