@@ -37,13 +37,15 @@ LoadedModel load_wanted_model(const std::string& name, std::shared_ptr<Machine> 
 }
 
 std::shared_ptr<Engine> make_wanted_engine(const LoadedModel& loaded, const Options& options,
-                                           int32_t max_waiting, int32_t token_limit) {
+                                           int32_t max_waiting, int32_t token_limit,
+                                           std::function<void(const std::string&)> on_fault) {
     EngineOptions engine;
     engine.max_model_len = static_cast<int32_t>(std::max<int64_t>(options.integer("max-model-len"), 0));
     engine.max_num_seqs = static_cast<int32_t>(options.integer("max-num-seqs"));
     engine.max_num_batched_tokens = static_cast<int32_t>(options.integer("max-num-batched-tokens"));
     engine.max_waiting = max_waiting;
     engine.token_limit = token_limit;
+    engine.on_fault = std::move(on_fault);
     engine.block_size = static_cast<int32_t>(options.integer("block-size"));
     engine.memory_utilization = options.number("gpu-memory-utilization");
     engine.enforce_eager = options.flag("enforce-eager");

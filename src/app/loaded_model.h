@@ -37,7 +37,9 @@ LoadedModel load_wanted_model(const std::string& model, std::shared_ptr<Machine>
                               RandomBy random = RandomBy::source);
 
 /// `max_waiting`: how many requests may queue; `token_limit`: ids that the tokenizer knows (0: no limit).
+/// `on_fault`: as EngineOptions::on_fault.
 std::shared_ptr<Engine> make_wanted_engine(const LoadedModel& loaded, const Options& options,
-                                           int32_t max_waiting, int32_t token_limit);
+                                           int32_t max_waiting, int32_t token_limit,
+                                           std::function<void(const std::string&)> on_fault = {});
 
 }  // namespace sheaf

@@ -52,7 +52,7 @@ ServerOptions server_options(const Options& options) {
     return server;
 }
 
-void load_into(Server& server, const Options& options) {
+void load_into(Server& server, const Options& options, std::function<void(const std::string&)> on_fault) {
     auto text = load_text_side(options);
     LoadedModel loaded = load_wanted_model(options.model(), make_wanted_machine(options), options,
                                            [&](uint64_t done, uint64_t total, double eta) {
@@ -60,7 +60,7 @@ void load_into(Server& server, const Options& options) {
                                            });
     server.set_loading({"caches", 0, 0, -1});
     text->engine = make_wanted_engine(loaded, options, static_cast<int32_t>(options.integer("max-waiting")),
-                                      text->tokenizer->vocabulary_size());
+                                      text->tokenizer->vocabulary_size(), std::move(on_fault));
     const EngineOptions& engine = text->engine->options();
     const EngineStats stats = text->engine->stats();
     log::info("ready at {}: {} tokens of cache in {} blocks, {} sequences at once, context of {} tokens",
@@ -72,6 +72,7 @@ void load_into(Server& server, const Options& options) {
 }  // namespace
 
 int run_serve(const Options& options) {
+    constexpr int broken = -1;  // no signal's number
     std::atomic<int> signal{0};
     const InterruptHandler handler([&](int number) {
         signal = number;
@@ -81,8 +82,17 @@ int run_serve(const Options& options) {
     Server server(server_options(options));
     server.start();
     log::info("listening at {}; /health says when the model is ready", server.address());
-    load_into(server, options);
+    load_into(server, options, [&](const std::string&) {
+        int none = 0;
+        signal.compare_exchange_strong(none, broken);
+        signal.notify_all();
+    });
     signal.wait(0);
+    if (signal == broken) {  // the requests have their errors; a supervisor starts the program again
+        server.drain(1);
+        server.stop();
+        return exit_failed;
+    }
     const double timeout = options.number("drain-timeout");
     log::info("{}: running answers may finish, for at most {:.0f} s",
               signal == SIGTERM ? "SIGTERM" : "Ctrl-C", timeout);

@@ -75,6 +75,8 @@ struct EngineOptions {
     uint64_t cache_bytes = 0;            // KV pages and states; 0: a share of free memory
     double memory_utilization = 0;  // share of a dedicated memory that may be used in all; 0: all but 1 GiB
     bool enforce_eager = false;     // steps are never recorded and replayed; same results
+    /// Called once, on the engine's thread, when the machine broke: all requests have got their error.
+    std::function<void(const std::string& fault)> on_fault;
     int32_t token_limit = 0;  // ids the tokenizer knows; higher rows of the head are padding. 0: no limit
 };
 
@@ -86,6 +88,7 @@ struct EngineStats {
     uint64_t prompt_tokens = 0, generation_tokens = 0;  // totals since the start
     uint64_t steps = 0, preemptions = 0;
     uint64_t prefix_queries = 0, prefix_hits = 0;  // in tokens
+    std::string fault;                             // of the machine: nothing runs any more
     double last_step_age_seconds = 0;              // since the engine last finished a step while having work
 };
 
@@ -98,7 +101,7 @@ class Engine {
 
     /// Null when the queue is full. Errors: invalid_input (empty prompt, a token outside the vocabulary,
     /// "maximum context length" exceeded, a parameter out of range). max_tokens is cut to what the context
-    /// leaves.
+    /// leaves. Errors: io after a fault of the machine.
     virtual std::unique_ptr<Request> submit(Prompt prompt, SamplingParams params, UpdateSink sink) = 0;
 
     virtual EngineStats stats() const = 0;

@@ -215,6 +215,8 @@ std::unique_ptr<Request> EngineLoop::submit(Prompt prompt, SamplingParams params
     auto ticket = sequence->ticket;
     {
         std::lock_guard lock(mutex_);
+        if (!stats_.fault.empty())
+            fail(ErrorKind::io, "no request can be answered any more: {}", stats_.fault);
         if (draining_ || stop_) return nullptr;
         if (static_cast<int32_t>(submitted_.size()) + stats_.waiting >=
             options_.max_waiting + options_.max_num_seqs)
@@ -291,7 +293,7 @@ void EngineLoop::loop() {
             try {
                 step(slices);
             } catch (const std::exception& error) {
-                fail_step(slices, error.what());
+                if (!stop_if_broken()) fail_step(slices, error.what());
             }
         }
         publish_stats();
@@ -407,6 +409,26 @@ void EngineLoop::finish(Sequence* sequence, RequestUpdate update, FinishReason r
     // Memory first: whoever hears of the end may submit again at once.
     const auto owned = scheduler_->remove(sequence);
     owned->ticket->deliver(std::move(update));
+}
+
+bool EngineLoop::stop_if_broken() {
+    const std::string fault = machine_->fault();
+    if (fault.empty()) return false;
+    log::error("the machine broke, no request can be answered any more: {}", fault);
+    {
+        std::lock_guard lock(mutex_);
+        stats_.fault = fault;
+    }
+    std::vector<Sequence*> all;
+    for (const auto& sequence : scheduler_->running()) all.push_back(sequence.get());
+    for (const auto& sequence : scheduler_->waiting()) all.push_back(sequence.get());
+    for (Sequence* sequence : all) {
+        RequestUpdate update;
+        update.error = fault;
+        finish(sequence, std::move(update), FinishReason::error);
+    }
+    if (options_.on_fault) options_.on_fault(fault);
+    return true;
 }
 
 void EngineLoop::fail_step(const std::vector<Slice>& slices, const std::string& what) {

@@ -38,6 +38,7 @@ class EngineLoop final : public Engine {
     void apply(const Slice& slice, const StepLogits& logits, int64_t row, int32_t rows);
     void collect_prompt_logprobs(Sequence& sequence, const StepLogits& logits, int64_t row, int32_t rows);
     void finish(Sequence* sequence, RequestUpdate update, FinishReason reason);
+    bool stop_if_broken();
     void fail_step(const std::vector<Slice>& slices, const std::string& what);
     std::optional<FinishReason> reason_to_stop(const Sequence& sequence, int32_t token,
                                                RequestUpdate& update) const;

@@ -64,6 +64,10 @@ class Machine {
     /// it.
     virtual bool dedicated_memory() const { return false; }
 
+    /// What broke it for good (a fault of the device), empty while it computes: after a fault nothing that it
+    /// says may be taken for a result.
+    virtual std::string fault() const { return {}; }
+
     /// Zeroed memory of the machine.
     virtual Buffer allocate(size_t bytes) = 0;
     /// A copy on the machine, converted to `dtype` (f32 or bf16 from any float type, or unchanged).

@@ -71,6 +71,9 @@ HttpResponse answer_health(const ServerState& state) {
         case ServerPhase::ready:
             break;
     }
+    if (const auto service = state.service())
+        if (const EngineStats stats = service->model().engine->stats(); !stats.fault.empty())
+            return json_response({{"status", "broken"}, {"fault", stats.fault}}, 503);
     return json_response({{"status", "ok"}});
 }
 
@@ -78,6 +81,7 @@ HttpResponse answer_ready(const ServerState& state) {
     const auto service = state.service();
     if (state.phase != ServerPhase::ready || !service) return answer_health(state);
     const EngineStats stats = service->model().engine->stats();
+    if (!stats.fault.empty()) return answer_health(state);
     if (stats.running > 0 && stats.last_step_age_seconds > state.options.stall_seconds)
         return json_response({{"status", "stalled"}, {"seconds", stats.last_step_age_seconds}}, 503);
     if (stats.waiting >= service->model().engine->options().max_waiting)

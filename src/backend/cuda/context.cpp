@@ -67,6 +67,13 @@ Buffer CudaContext::pinned_memory(size_t bytes) const {
     return Buffer(data, bytes, [](void* memory) { cudaFreeHost(memory); });
 }
 
+std::string CudaContext::fault() const {
+    cudaSetDevice(index);
+    const cudaError_t status = cudaStreamSynchronize(stream_);
+    if (status == cudaSuccess) return {};
+    return fmt::format("{}: {} ({})", info.name, cudaGetErrorString(status), cudaGetErrorName(status));
+}
+
 void CudaContext::synchronize(const char* what) const {
     check(cudaStreamSynchronize(stream_), what);
 }

@@ -30,6 +30,9 @@ class CudaContext {
     /// Waits for all work of the stream; its faults end here as an Error, and every later call repeats it.
     void synchronize(const char* what) const;
 
+    /// The fault that ended all work on this GPU for the process, empty when there is none.
+    std::string fault() const;
+
     size_t free_memory() const;
 
     const int index;

@@ -33,6 +33,8 @@ class CudaMachine final : public Machine {
     size_t available_memory() const override { return context_->free_memory(); }
     bool dedicated_memory() const override { return true; }
 
+    std::string fault() const override { return context_->fault(); }
+
     Buffer allocate(size_t bytes) override {
         Buffer buffer = context_->device_memory(bytes);
         check(cudaMemsetAsync(buffer.data(), 0, bytes, context_->stream()), "clearing memory");
