@@ -6,69 +6,94 @@
 namespace sheaf::cpu::SHEAF_ISA {
 namespace {
 
-constexpr int strip = one_row_tiles / 2;  // vectors of value columns at a time
+// Vectors of value columns at a time: as many as leave the sums in registers.
+constexpr int strip = one_row_tiles / 2;
 
 template <int T>
-struct Columns {  // T vectors, the last one perhaps partial
+struct Columns {  // T vectors; a single one may be partial
     int64_t last_lanes;
     SHEAF_SIMD f32x16 read(const float* p, int t) const {
-        return t + 1 < T ? load(p + t * lanes) : load_n(p + t * lanes, last_lanes);
+        return T > 1 ? load(p + t * lanes) : load_n(p + t * lanes, last_lanes);
     }
     SHEAF_SIMD void write(float* p, int t, f32x16 x) const {
-        if (t + 1 < T)
+        if (T > 1)
             store(p + t * lanes, x);
         else
             store_n(p + t * lanes, x, last_lanes);
     }
 };
 
-/// One token on T vectors of columns: d = beta (v - decay S^T k), S = decay S + k d^T, o = S^T q. Sums over
-/// the key dimension run in two chains, even and odd.
+/// A sum over the key dimension of T vectors, in two chains: even and odd positions.
 template <int T>
-SHEAF_SIMD void delta_token(const DeltaRun& run, Columns<T> columns, const float* q, const float* k,
-                            const float* v, float decay, float beta, float* state, float* output) {
-    const int64_t stride = run.value_dim;
-    const f32x16 keep = set1(decay);
-    f32x16 even[T], odd[T], delta[T];
+struct Chains {
+    f32x16 even[T], odd[T];
+
+    SHEAF_SIMD void clear() {
 #pragma GCC unroll 4
-    for (int t = 0; t < T; ++t) even[t] = odd[t] = zero();
-    for (int64_t i = 0; i < run.key_dim; ++i) {
-        const f32x16 key = set1(k[i]);
-        const float* row = state + i * stride;
-        f32x16* chain = i % 2 ? odd : even;
-#pragma GCC unroll 4
-        for (int t = 0; t < T; ++t) chain[t] = fma(key, columns.read(row, t), chain[t]);
+        for (int t = 0; t < T; ++t) even[t] = odd[t] = zero();
     }
-#pragma GCC unroll 4
-    for (int t = 0; t < T; ++t) {
-        const f32x16 seen = mul(keep, add(even[t], odd[t]));
-        delta[t] = mul(set1(beta), sub(columns.read(v, t), seen));
-        even[t] = odd[t] = zero();
-    }
-    for (int64_t i = 0; i < run.key_dim; ++i) {
-        const f32x16 key = set1(k[i]), query = set1(q[i]);
-        float* row = state + i * stride;
-        f32x16* chain = i % 2 ? odd : even;
-#pragma GCC unroll 4
-        for (int t = 0; t < T; ++t) {
-            const f32x16 next = fma(key, delta[t], mul(keep, columns.read(row, t)));
-            columns.write(row, t, next);
-            chain[t] = fma(query, next, chain[t]);
-        }
-    }
-#pragma GCC unroll 4
-    for (int t = 0; t < T; ++t) columns.write(output, t, add(even[t], odd[t]));
-}
+    SHEAF_SIMD f32x16 total(int t) const { return add(even[t], odd[t]); }
+};
 
 template <int T>
+SHEAF_SIMD void see_row(Columns<T> columns, const float* row, float key, f32x16 (&seen)[T]) {
+#pragma GCC unroll 4
+    for (int t = 0; t < T; ++t) seen[t] = fma(set1(key), columns.read(row, t), seen[t]);
+}
+
+/// One row of the state: S = decay S + k d, o += q S, and what the next token sees: S k'.
+template <int T>
+SHEAF_SIMD void update_row(Columns<T> columns, float* row, f32x16 keep, float key, float query,
+                           float next_key, const f32x16 (&delta)[T], f32x16 (&output)[T], f32x16 (&seen)[T]) {
+#pragma GCC unroll 4
+    for (int t = 0; t < T; ++t) {
+        const f32x16 state = fma(set1(key), delta[t], mul(keep, columns.read(row, t)));
+        columns.write(row, t, state);
+        output[t] = fma(set1(query), state, output[t]);
+        seen[t] = fma(set1(next_key), state, seen[t]);
+    }
+}
+
+/// T vectors of columns from `column`. Of every token: d = beta (v - decay S^T k), S = decay S + k d^T, o =
+/// S^T q; S^T k of the next token is summed in the same pass over the state.
+template <int T>
 void delta_columns(const DeltaRun& run, int64_t column) {
-    const int64_t left = run.value_dim - column - (T - 1) * lanes;
+    const int64_t left = run.value_dim - column, stride = run.value_dim, keys = run.key_dim;
     const Columns<T> columns{left < lanes ? left : lanes};
-    for (int64_t i = 0; i < run.tokens; ++i)
-        delta_token<T>(run, columns, run.query + i * run.key_stride, run.key + i * run.key_stride,
-                       run.value + i * run.value_stride + column, run.decay[i * run.gate_stride],
-                       run.beta[i * run.gate_stride], run.state + column,
-                       run.output + i * run.output_stride + column);
+    float* state = run.state + column;
+    Chains<T> seen;
+    seen.clear();
+    for (int64_t i = 0; i + 1 < keys; i += 2) {
+        see_row(columns, state + i * stride, run.key[i], seen.even);
+        see_row(columns, state + (i + 1) * stride, run.key[i + 1], seen.odd);
+    }
+    if (keys % 2 != 0) see_row(columns, state + (keys - 1) * stride, run.key[keys - 1], seen.even);
+    for (int64_t token = 0; token < run.tokens; ++token) {
+        const float *k = run.key + token * run.key_stride, *q = run.query + token * run.key_stride;
+        const float* next = token + 1 < run.tokens ? k + run.key_stride : k;  // the last one's goes unused
+        const float* v = run.value + token * run.value_stride + column;
+        const f32x16 keep = set1(run.decay[token * run.gate_stride]);
+        const f32x16 beta = set1(run.beta[token * run.gate_stride]);
+        f32x16 delta[T];
+#pragma GCC unroll 4
+        for (int t = 0; t < T; ++t) delta[t] = mul(beta, sub(columns.read(v, t), mul(keep, seen.total(t))));
+        Chains<T> output;
+        output.clear();
+        seen.clear();
+        for (int64_t i = 0; i + 1 < keys; i += 2) {
+            float* row = state + i * stride;
+            update_row(columns, row, keep, k[i], q[i], next[i], delta, output.even, seen.even);
+            update_row(columns, row + stride, keep, k[i + 1], q[i + 1], next[i + 1], delta, output.odd,
+                       seen.odd);
+        }
+        if (keys % 2 != 0) {
+            const int64_t i = keys - 1;
+            update_row(columns, state + i * stride, keep, k[i], q[i], next[i], delta, output.even, seen.even);
+        }
+        float* o = run.output + token * run.output_stride + column;
+#pragma GCC unroll 4
+        for (int t = 0; t < T; ++t) columns.write(o, t, output.total(t));
+    }
 }
 
 }  // namespace
