@@ -1,5 +1,5 @@
-// Launchers of the router's kernels: logits, softmax, the choice of experts. Used by matrix.cpp. Must not know who
-// calls them or the experts themselves.
+// Launchers of the router's kernels: logits, softmax, the choice of experts. Used by matrix.cpp. Must not
+// know who calls them or the experts themselves.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -28,9 +28,7 @@ __host__ __device__ inline ItemSpace item_space(const DeviceMatrix& m) {
     space.units = Format::unit_inputs == DeviceMatrix::unit_inputs
                       ? m.units
                       : static_cast<int>((m.row_stride + 31) / 32);
-    space.teams = Format::unit_inputs == DeviceMatrix::unit_inputs && space.units < stream_warps
-                      ? stream_warps / space.units
-                      : 1;
+    space.teams = Format::packed && space.units < stream_warps ? stream_warps / space.units : 1;
     space.slots = (space.units + stream_warps - 1) / stream_warps;
     space.blocks = m.blocks;
     space.per_tile = (m.blocks + space.teams - 1) / space.teams;
@@ -39,8 +37,7 @@ __host__ __device__ inline ItemSpace item_space(const DeviceMatrix& m) {
 
 template <class Format>
 __host__ __device__ inline uint32_t ring_slot_bytes(const DeviceMatrix& m) {
-    if (Format::unit_inputs == DeviceMatrix::unit_inputs)
-        return static_cast<uint32_t>(stream_warps * m.unit_bytes);
+    if (Format::packed) return static_cast<uint32_t>(stream_warps * m.unit_bytes);
     return static_cast<uint32_t>(DeviceMatrix::block_rows * Bf16Format::pitch);
 }
 
@@ -96,8 +93,9 @@ __device__ inline void fill_slot(Ring& ring, int count, uint32_t total, const Pi
 }
 
 /// Slot `s` of item `item` of a tile whose numbers lie at `data`.
-__device__ inline void produce_slot(Int4Format, Ring& ring, const DeviceMatrix& m, const ItemSpace& space,
-                                    const uint8_t* data, int item, int s) {
+template <bool simple>
+__device__ inline void produce_slot(Int4Format<simple>, Ring& ring, const DeviceMatrix& m,
+                                    const ItemSpace& space, const uint8_t* data, int item, int s) {
     const int first = item * space.teams;
     const int units = space.teams > 1 ? min(space.teams, space.blocks - first) * space.units
                                       : min(stream_warps, space.units - stream_warps * s);
@@ -138,9 +136,10 @@ __device__ inline void load_columns(const __nv_bfloat16* row, int unit, int64_t 
     }
 }
 
-__device__ inline void multiply_unit(Int4Format, const Ring& ring, const DeviceMatrix& m, int warp, int,
-                                     const uint32_t (&b)[Int4Format::words], float (&total)[4]) {
-    Int4Format::product(ring.slot() + warp * m.unit_bytes, m, b, total);
+template <bool simple>
+__device__ inline void multiply_unit(Int4Format<simple>, const Ring& ring, const DeviceMatrix& m, int warp,
+                                     int, const uint32_t (&b)[Int4Format<simple>::words], float (&total)[4]) {
+    Int4Format<simple>::product(ring.slot() + warp * m.unit_bytes, m, b, total);
 }
 
 __device__ inline void multiply_unit(Bf16Format, const Ring& ring, const DeviceMatrix& m, int warp, int unit,

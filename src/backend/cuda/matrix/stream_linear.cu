@@ -70,6 +70,16 @@ void launch(LinearCall call, cudaStream_t stream) {
                   "stream_linear", call);
 }
 
+/// Instances by the slots a row fills.
+template <class Format>
+void launch_sized(const LinearCall& call, cudaStream_t stream) {
+    constexpr int step = Format::packed ? 1 : 4;
+    SHEAF_CHECK(call.weight.in <= max_stream_inputs, "{} inputs", call.weight.in);
+    if (call.weight.in <= 2048) return launch<Format, step>(call, stream);
+    if (call.weight.in <= 4096) return launch<Format, 2 * step>(call, stream);
+    launch<Format, 4 * step>(call, stream);
+}
+
 }  // namespace
 
 void launch_stream_linear(const Tensor& x, const DeviceMatrix& weight, const Tensor& y, cudaStream_t stream) {
@@ -77,13 +87,9 @@ void launch_stream_linear(const Tensor& x, const DeviceMatrix& weight, const Ten
                           x.row_stride(), static_cast<int>(x.size(0)),
                           y.raw(),        y.dtype() == DType::f32,
                           y.row_stride(), 0};
-    const bool packed = weight.store == Store::int4;
-    if (weight.in <= 2048)
-        return packed ? launch<Int4Format, 1>(call, stream) : launch<Bf16Format, 4>(call, stream);
-    if (weight.in <= 4096)
-        return packed ? launch<Int4Format, 2>(call, stream) : launch<Bf16Format, 8>(call, stream);
-    SHEAF_CHECK(weight.in <= max_stream_inputs, "{} inputs", weight.in);
-    return packed ? launch<Int4Format, 4>(call, stream) : launch<Bf16Format, 16>(call, stream);
+    if (weight.store != Store::int4) return launch_sized<Bf16Format>(call, stream);
+    if (is_simple(weight)) return launch_sized<Int4Format<true>>(call, stream);
+    launch_sized<Int4Format<false>>(call, stream);
 }
 
 }  // namespace sheaf::cuda

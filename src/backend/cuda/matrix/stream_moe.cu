@@ -106,8 +106,9 @@ __device__ void produce_items(Ring& ring, const DeviceMatrix& m, const ItemSpace
 }
 
 /// Slot s of block `block` of down: units 16 s ... of the experts' rows set one after another.
-__device__ void produce_down_slot(Int4Format, Ring& ring, const StreamMoe& job, const ExpertTable& table,
-                                  int block, int s) {
+template <bool simple>
+__device__ void produce_down_slot(Int4Format<simple>, Ring& ring, const StreamMoe& job,
+                                  const ExpertTable& table, int block, int s) {
     const DeviceMatrix& m = job.call.experts.down;
     const int run = stream_warps / job.down_pieces, all = table.count * job.down_units;
     const int pieces = min(job.down_pieces, (all - stream_warps * s + run - 1) / run);
@@ -134,7 +135,8 @@ struct DownPlace {
     int tile, unit;
 };
 
-__device__ DownPlace down_place(Int4Format, const StreamMoe& job, int s, int warp) {
+template <bool simple>
+__device__ DownPlace down_place(Int4Format<simple>, const StreamMoe& job, int s, int warp) {
     const int at = stream_warps * s + warp, tile = at / job.down_units;
     return {tile, at - tile * job.down_units};
 }
@@ -146,8 +148,7 @@ __device__ DownPlace down_place(Bf16Format, const StreamMoe& job, int s, int war
 
 template <class Format>
 __device__ int down_slots(const StreamMoe& job, int experts) {
-    if (Format::unit_inputs == DeviceMatrix::unit_inputs)
-        return (experts * job.down_units + stream_warps - 1) / stream_warps;
+    if (Format::packed) return (experts * job.down_units + stream_warps - 1) / stream_warps;
     return experts * ((job.down_units + stream_warps - 1) / stream_warps);
 }
 
@@ -285,7 +286,7 @@ __global__ void __launch_bounds__(stream_threads, 1) moe_by_tiles(const __grid_c
                 store_act(call, place + 1, i, sums.y, sums.w, call.weights[call.pair_of_place[place + 1]]);
         });
     grid_barrier(call.counters);
-    constexpr int down_most = Format::unit_inputs == DeviceMatrix::unit_inputs ? 1 : 4;
+    constexpr int down_most = Format::packed ? 1 : 4;
     consume_items<Format, down_most, true>(
         memory.ring, experts.down, down_space, down_begin, down_end, finisher, false,
         [&](int tile, int of) -> const __nv_bfloat16* {
@@ -328,18 +329,23 @@ void launch(StreamMoe job, bool by_tokens, cudaStream_t stream) {
                   fixed + static_cast<uint32_t>(job.slots) * job.slot_bytes, stream, "stream_moe", job);
 }
 
+/// Instances by the slots a row of gate_up fills.
+template <class Format>
+void launch_sized(const StreamMoe& job, bool by_tokens, cudaStream_t stream) {
+    constexpr int step = Format::packed ? 1 : 4;
+    const int64_t inputs = job.call.experts.hidden;
+    SHEAF_CHECK(inputs <= max_stream_inputs, "{} inputs", inputs);
+    if (inputs <= 2048) return launch<Format, step>(job, by_tokens, stream);
+    if (inputs <= 4096) return launch<Format, 2 * step>(job, by_tokens, stream);
+    launch<Format, 4 * step>(job, by_tokens, stream);
+}
+
 void launch_any(const MoeCall& call, bool by_tokens, cudaStream_t stream) {
     const StreamMoe job{call, 0, 0, 0, 0};
-    const bool packed = call.experts.gate_up.store == Store::int4;
-    if (call.experts.hidden <= 2048)
-        return packed ? launch<Int4Format, 1>(job, by_tokens, stream)
-                      : launch<Bf16Format, 4>(job, by_tokens, stream);
-    if (call.experts.hidden <= 4096)
-        return packed ? launch<Int4Format, 2>(job, by_tokens, stream)
-                      : launch<Bf16Format, 8>(job, by_tokens, stream);
-    SHEAF_CHECK(call.experts.hidden <= max_stream_inputs, "{} inputs", call.experts.hidden);
-    return packed ? launch<Int4Format, 4>(job, by_tokens, stream)
-                  : launch<Bf16Format, 16>(job, by_tokens, stream);
+    if (call.experts.gate_up.store != Store::int4) return launch_sized<Bf16Format>(job, by_tokens, stream);
+    if (is_simple(call.experts.gate_up) && is_simple(call.experts.down))
+        return launch_sized<Int4Format<true>>(job, by_tokens, stream);
+    launch_sized<Int4Format<false>>(job, by_tokens, stream);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// The shared memory of the tile products: how many stages of the ring fit a block. Used by their launchers; host code.
-// Must not know what is multiplied.
+// The shared memory of the tile products: how many stages of the ring fit a block. Used by their launchers;
+// host code. Must not know what is multiplied.
 #pragma once
 
 #include "backend/cuda/matrix/device_matrix.h"
