@@ -19,7 +19,7 @@ namespace sheaf {
 
 namespace {
 
-constexpr int64_t block_size = 64, largest_chunk = 2048;
+constexpr int64_t block_size = 64;
 constexpr double shortest_row_seconds = 0.3;  // quick steps are repeated more often
 
 /// Bytes and multiply-adds of the weights of a loaded model that one step of `batch` tokens uses.
@@ -91,9 +91,11 @@ class Workload {
                                        .blocks = memory_[i].blocks()});
             if (logits) input.output_rows.push_back(static_cast<int32_t>((i + 1) * count - 1));
         }
-        const Tensor result = runner_.run(input);
-        host_.resize(result.bytes());
-        runner_.ops().download(result, host_.data());  // a step ends when its result can be read
+        // A step ends when the tokens that it chose can be read.
+        const StepResult result = runner_.run(input, {.best = logits ? 1 : 0});
+        const Tensor read = logits ? result.best.ids : result.logits.rows(0, 1);
+        host_.resize(read.bytes());
+        runner_.ops().download(read, host_.data());
     }
 
   private:
@@ -150,6 +152,7 @@ StepTime StepBench::decode(int64_t batch, int64_t context) {
 }
 
 StepTime StepBench::prefill(int64_t tokens) {
+    const int64_t largest_chunk = machine_.dedicated_memory() ? 8192 : 2048;
     const TextConfig& text = model_->config.text;
     Workload workload(model_, machine_, routing_, 1, tokens);
     StepTime result;

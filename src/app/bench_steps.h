@@ -26,7 +26,7 @@ class StepBench {
 
     /// `batch` sequences, each with `context` tokens before, get one token each.
     StepTime decode(int64_t batch, int64_t context);
-    /// One prompt of `tokens` tokens from an empty state, in chunks of at most 2,048.
+    /// One prompt of `tokens` tokens from an empty state, in chunks of at most 2,048 (8,192 on a GPU).
     StepTime prefill(int64_t tokens);
 
   private:

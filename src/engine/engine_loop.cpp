@@ -313,6 +313,27 @@ void EngineLoop::loop() {
     idle_.notify_all();
 }
 
+/// A short list of the best tokens where the machine makes one quickly and every sequence can do with it. Few
+/// lengths, as steps are recorded for each.
+StepChoice EngineLoop::choice_for(const std::vector<Slice>& slices,
+                                  const std::vector<int32_t>& wanted) const {
+    constexpr int32_t lengths[] = {1, 21, 64};
+    if (!machine_->dedicated_memory()) return {};
+    int32_t longest = 0;
+    for (size_t i = 0; i < slices.size(); ++i) {
+        const Sequence& sequence = *slices[i].sequence;
+        if (wanted[i] == 0) continue;
+        const bool whole =
+            wanted[i] > 1 || (sequence.params.prompt_logprobs >= 0 && !sequence.prompt_reported);
+        const int32_t needed = whole ? 0 : short_list_for(sequence.params, sequence.generated());
+        if (needed == 0) return {};
+        longest = std::max(longest, needed);
+    }
+    const auto* length = std::lower_bound(std::begin(lengths), std::end(lengths), longest);
+    if (longest == 0 || length == std::end(lengths) || *length > vocabulary_size()) return {};
+    return {.best = *length, .limit = options_.token_limit};
+}
+
 void EngineLoop::step(const std::vector<Slice>& slices) {
     std::vector<int32_t> wanted;
     for (const Slice& slice : slices) {
@@ -321,7 +342,7 @@ void EngineLoop::step(const std::vector<Slice>& slices) {
         const bool whole = sequence.params.prompt_logprobs >= 0 && !sequence.prompt_reported;
         wanted.push_back(whole ? slice.count : slice.completes() ? 1 : 0);
     }
-    const StepLogits logits = runner_->run(slices, wanted);
+    const StepLogits logits = runner_->run(slices, wanted, choice_for(slices, wanted));
     ++steps_;
     int64_t row = 0;
     for (size_t i = 0; i < slices.size(); ++i) {
@@ -387,12 +408,17 @@ void EngineLoop::apply(const Slice& slice, const StepLogits& logits, int64_t row
         return;
     }
     const std::span<const int32_t> tokens(sequence.tokens);
-    const SamplerInput input{.logits = logits.row(row + rows - 1),
-                             .prompt = tokens.first(static_cast<size_t>(sequence.prompt_size)),
-                             .generated = tokens.subspan(static_cast<size_t>(sequence.prompt_size)),
-                             .end_tokens = end_tokens_,
-                             .token_limit = options_.token_limit};
-    SampledToken token = sample(input, sequence.params);
+    const SamplerInput input{
+        .logits = logits.best > 0 ? std::span<const float>{} : logits.row(row + rows - 1),
+        .prompt = tokens.first(static_cast<size_t>(sequence.prompt_size)),
+        .generated = tokens.subspan(static_cast<size_t>(sequence.prompt_size)),
+        .end_tokens = end_tokens_,
+        .token_limit = options_.token_limit};
+    SampledToken token =
+        logits.best > 0
+            ? sample(ShortList{logits.best_ids_of(row + rows - 1), logits.best_of(row + rows - 1)},
+                     sequence.params, input.generated.size())
+            : sample(input, sequence.params);
     const int32_t id = token.token;
     sequence.tokens.push_back(id);
     ++generation_tokens_;

@@ -34,6 +34,7 @@ class EngineLoop final : public Engine {
     void loop();
     bool take_submissions();
     void drop_cancelled();
+    StepChoice choice_for(const std::vector<Slice>& slices, const std::vector<int32_t>& wanted) const;
     void step(const std::vector<Slice>& slices);
     void apply(const Slice& slice, const StepLogits& logits, int64_t row, int32_t rows);
     void collect_prompt_logprobs(Sequence& sequence, const StepLogits& logits, int64_t row, int32_t rows);

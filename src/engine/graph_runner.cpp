@@ -70,13 +70,23 @@ int32_t GraphRunner::length_bound(const StepInput& input) const {
     return options_.max_length >= longest ? std::min(bound, options_.max_length) : bound;
 }
 
-Tensor GraphRunner::forward(const Batch& batch, bool logits) {
-    return logits ? model_->text.forward(*ops_, batch) : model_->text.hidden(*ops_, batch);
+StepResult GraphRunner::forward(const Batch& batch, const StepChoice& choice) {
+    StepResult result;
+    if (!batch.output_rows.defined()) {
+        result.logits = model_->text.hidden(*ops_, batch);
+        return result;
+    }
+    result.logits = model_->text.forward(*ops_, batch);
+    if (choice.best == 0) return result;
+    const int64_t vocabulary = result.logits.size(1);
+    const int64_t limit = choice.limit > 0 ? std::min<int64_t>(choice.limit, vocabulary) : vocabulary;
+    result.best = ops_->top_k(result.logits.columns(0, limit), std::min<int64_t>(choice.best, limit));
+    return result;
 }
 
-bool GraphRunner::record(Recorded& recorded, const Batch& batch, bool logits) {
+bool GraphRunner::record(Recorded& recorded, const Batch& batch, const StepChoice& choice) {
     try {
-        recorded.recording = ops_->record([&] { recorded.result = forward(batch, logits); });
+        recorded.recording = ops_->record([&] { recorded.result = forward(batch, choice); });
     } catch (const std::exception& error) {
         log::warn("steps are launched one by one from here on: recording one failed ({})", error.what());
         options_.replay = false;
@@ -85,7 +95,8 @@ bool GraphRunner::record(Recorded& recorded, const Batch& batch, bool logits) {
     return true;
 }
 
-Tensor GraphRunner::run_plain(const StepInput& input, int32_t bound, Recorded* recorded) {
+StepResult GraphRunner::run_plain(const StepInput& input, const StepChoice& choice, int32_t bound,
+                                  Recorded* recorded) {
     const int64_t tokens = input.tokens();
     ops_->begin_step();
     Batch batch;
@@ -95,29 +106,32 @@ Tensor GraphRunner::run_plain(const StepInput& input, int32_t bound, Recorded* r
     batch.length_bound = bound;
     batch.kv = kv_;
     batch.state = state_;
-    const bool logits = !input.output_rows.empty();
-    if (logits)
+    if (!input.output_rows.empty())
         batch.output_rows = ops_->upload(input.output_rows.data(), DType::i32,
                                          Shape{static_cast<int64_t>(input.output_rows.size())});
     ops_->stage(batch);
-    if (!recorded || !options_.replay) return forward(batch, logits);
+    if (!recorded || !options_.replay) return forward(batch, choice);
     if (!recorded->done_once) {
         recorded->done_once = true;
-        return forward(batch, logits);
+        return forward(batch, choice);
     }
     // A failed recording leaves a step half made: it begins anew.
-    if (!recorded->recording && !record(*recorded, batch, logits)) return run_plain(input, bound, nullptr);
+    if (!recorded->recording && !record(*recorded, batch, choice))
+        return run_plain(input, choice, bound, nullptr);
     recorded->recording->replay();
     return recorded->result;
 }
 
-Tensor GraphRunner::run(const StepInput& input) {
-    if (!machine_records_ || !is_decode(input)) return run_plain(input, 0, nullptr);
-    const int64_t sequences = padded_sequences(std::ssize(input.sequences));
+StepResult GraphRunner::run(const StepInput& input, const StepChoice& choice) {
+    if (!machine_records_ || !is_decode(input)) return run_plain(input, choice, 0, nullptr);
+    const int64_t sequences = padded_sequences(std::ssize(input.sequences)), wanted = input.tokens();
     const int32_t bound = length_bound(input);
-    Recorded& recorded = recorded_[{sequences, bound}];
-    if (sequences == input.tokens()) return run_plain(input, bound, &recorded);
-    return run_plain(padded(input, sequences), bound, &recorded).rows(0, input.tokens());
+    Recorded& recorded = recorded_[{sequences, bound, choice}];
+    if (sequences == wanted) return run_plain(input, choice, bound, &recorded);
+    StepResult result = run_plain(padded(input, sequences), choice, bound, &recorded);
+    result.logits = result.logits.rows(0, wanted);
+    if (choice.best > 0) result.best = {result.best.ids.rows(0, wanted), result.best.weights.rows(0, wanted)};
+    return result;
 }
 
 }  // namespace sheaf

@@ -5,10 +5,11 @@
 // Must not know a particular back end, requests or sampling.
 #pragma once
 
+#include <compare>
 #include <map>
 #include <memory>
 #include <span>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 #include "model/model.h"
@@ -26,6 +27,19 @@ struct StepInput {
     int64_t tokens() const { return static_cast<int64_t>(token_ids.size()); }
 };
 
+/// What a step gives back of its output rows.
+struct StepChoice {
+    int32_t best = 0;   // 0: all logits; else the ids and logits of the largest `best` alone
+    int32_t limit = 0;  // ids from here on are not chosen; 0: no limit
+    auto operator<=>(const StepChoice&) const = default;
+};
+
+/// On the machine, valid until the next run.
+struct StepResult {
+    Tensor logits;  // f32 (outputs, vocabulary); without output rows the residual stream (tokens, hidden)
+    Routing best;   // instead, when asked for: ids i32 and weights (logits) f32, both (outputs, best)
+};
+
 struct GraphOptions {
     bool replay = true;      // off: the same steps, padding included, each launched anew; same bits
     int32_t max_length = 0;  // of any sequence; 0: not known
@@ -40,9 +54,7 @@ class GraphRunner {
     /// Goes on with other caches; forgets what was recorded.
     void attach(std::span<const KvLayer> kv, std::span<const StateLayer> state);
 
-    /// Logits of the output rows, f32 (outputs, vocabulary); without output rows the residual stream (tokens,
-    /// hidden). On the machine, valid until the next run.
-    Tensor run(const StepInput& input);
+    StepResult run(const StepInput& input, const StepChoice& choice = {});
     Ops& ops() { return *ops_; }
 
     /// How many sequences a step with `sequences` of them is filled up to; the same number where padding
@@ -54,14 +66,16 @@ class GraphRunner {
     struct Recorded {
         bool done_once = false;
         std::unique_ptr<Recording> recording;
-        Tensor result;
+        StepResult result;
     };
+    using Key = std::tuple<int64_t, int32_t, StepChoice>;  // padded sequences, length bound
 
     bool is_decode(const StepInput& input) const;
     int32_t length_bound(const StepInput& input) const;
-    Tensor forward(const Batch& batch, bool logits);
-    Tensor run_plain(const StepInput& input, int32_t length_bound, Recorded* recorded);
-    bool record(Recorded& recorded, const Batch& batch, bool logits);
+    StepResult forward(const Batch& batch, const StepChoice& choice);
+    StepResult run_plain(const StepInput& input, const StepChoice& choice, int32_t length_bound,
+                         Recorded* recorded);
+    bool record(Recorded& recorded, const Batch& batch, const StepChoice& choice);
 
     std::shared_ptr<const Model> model_;
     std::unique_ptr<Ops> ops_;
@@ -69,7 +83,7 @@ class GraphRunner {
     std::span<const StateLayer> state_;
     GraphOptions options_;
     bool machine_records_;
-    std::map<std::pair<int64_t, int32_t>, Recorded> recorded_;  // by padded sequences and length bound
+    std::map<Key, Recorded> recorded_;
 };
 
 }  // namespace sheaf

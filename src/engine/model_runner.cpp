@@ -33,14 +33,15 @@ void ModelRunner::rehearse(Machine& machine, int32_t tokens, int32_t outputs) {
                                    .context = context,
                                    .slot = memory.slot(),
                                    .blocks = memory.blocks()});
-        const Tensor result = runner_.run(input);
+        const Tensor result = runner_.run(input).logits;
         std::vector<float> row(static_cast<size_t>(vocabulary_));
         runner_.ops().download(result.rows(0, 1), row.data());
     }
     runner_.attach({}, {});
 }
 
-StepLogits ModelRunner::run(std::span<const Slice> slices, std::span<const int32_t> wanted) {
+StepLogits ModelRunner::run(std::span<const Slice> slices, std::span<const int32_t> wanted,
+                            const StepChoice& choice) {
     SHEAF_CHECK(slices.size() == wanted.size());
     StepInput input;
     std::array<std::vector<int32_t>, 3> positions;
@@ -61,12 +62,20 @@ StepLogits ModelRunner::run(std::span<const Slice> slices, std::span<const int32
     for (const auto& axis : positions)
         input.positions.insert(input.positions.end(), axis.begin(), axis.end());
 
-    const Tensor result = runner_.run(input);
+    const StepResult result = runner_.run(input, choice);
     StepLogits logits;
     logits.vocabulary = vocabulary_;
     if (input.output_rows.empty()) return logits;
+    if (choice.best > 0) {
+        logits.best = result.best.ids.size(1);
+        logits.best_ids.resize(static_cast<size_t>(result.best.ids.elements()));
+        logits.values.resize(logits.best_ids.size());
+        runner_.ops().download(result.best.ids, logits.best_ids.data());
+        runner_.ops().download(result.best.weights, logits.values.data());
+        return logits;
+    }
     logits.values.resize(input.output_rows.size() * static_cast<size_t>(vocabulary_));
-    runner_.ops().download(result, logits.values.data());
+    runner_.ops().download(result.logits, logits.values.data());
     return logits;
 }
 

@@ -77,15 +77,17 @@ bool more_likely(const Candidate& a, const Candidate& b) {
     return a.weight != b.weight ? a.weight > b.weight : a.token < b.token;
 }
 
-int32_t draw(std::span<const float> logits, const SamplingParams& params, uint64_t index) {
+/// ids: of the logits, ascending; empty: their places.
+int32_t draw(std::span<const int32_t> ids, std::span<const float> logits, const SamplingParams& params,
+             uint64_t index) {
     const float largest = logits[argmax(logits)];
     std::vector<Candidate> candidates;
     double total = 0;
-    for (size_t token = 0; token < logits.size(); ++token) {
-        if (logits[token] == masked) continue;
-        const double weight = std::exp(static_cast<double>(logits[token] - largest) / params.temperature);
+    for (size_t i = 0; i < logits.size(); ++i) {
+        if (logits[i] == masked) continue;
+        const double weight = std::exp(static_cast<double>(logits[i] - largest) / params.temperature);
         if (weight < params.min_p) continue;  // the most likely token has weight 1
-        candidates.push_back({static_cast<int32_t>(token), weight});
+        candidates.push_back({ids.empty() ? static_cast<int32_t>(i) : ids[i], weight});
         total += weight;
     }
     const size_t top_k = params.top_k > 0 ? static_cast<size_t>(params.top_k) : candidates.size();
@@ -117,6 +119,41 @@ int32_t draw(std::span<const float> logits, const SamplingParams& params, uint64
 }
 
 }  // namespace
+
+bool is_greedy(const SamplingParams& params) {
+    return params.temperature < 1e-5f;
+}
+
+int32_t short_list_for(const SamplingParams& params, int64_t generated) {
+    const bool plain = params.logprobs < 0 && params.repetition_penalty == 1.0f &&
+                       params.presence_penalty == 0 && params.frequency_penalty == 0 &&
+                       params.allowed_token_ids.empty() && params.logit_bias.empty() &&
+                       generated >= params.min_tokens;
+    if (!plain) return 0;
+    if (is_greedy(params)) return 1;
+    return params.top_k > 0 && params.top_k < INT32_MAX ? params.top_k + 1
+                                                        : 0;  // one more: something is cut off
+}
+
+SampledToken sample(const ShortList& list, const SamplingParams& params, uint64_t index) {
+    check_finite(list.logits);
+    SampledToken chosen;
+    if (is_greedy(params)) {
+        chosen.token = list.ids[0];
+        return chosen;
+    }
+    std::vector<size_t> order(list.ids.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return list.ids[a] < list.ids[b]; });
+    std::vector<int32_t> ids;
+    std::vector<float> logits;
+    for (const size_t i : order) {
+        ids.push_back(list.ids[i]);
+        logits.push_back(list.logits[i]);
+    }
+    chosen.token = draw(ids, logits, params, index);
+    return chosen;
+}
 
 PromptLogprob token_logprobs(std::span<const float> logits, int32_t token, int32_t alternatives) {
     check_finite(logits);
@@ -151,7 +188,7 @@ SampledToken sample(const SamplerInput& input, const SamplingParams& params) {
              "allowed_token_ids, logit_bias and min_tokens leave no token to choose");
     SampledToken chosen;
     // Below this temperature the second-best token's weight underflows: the limit is the greedy choice.
-    chosen.token = params.temperature < 1e-5f ? best : draw(logits, params, input.generated.size());
+    chosen.token = is_greedy(params) ? best : draw({}, logits, params, input.generated.size());
     if (params.logprobs >= 0) {
         PromptLogprob described = token_logprobs(input.logits, chosen.token, params.logprobs);
         chosen.logprob = described.logprob;

@@ -19,6 +19,22 @@ struct SamplerInput {
     int32_t token_limit = 0;              // ids from here on are padding rows of the matrix; 0: none
 };
 
+/// The largest logits of a row, largest first (equal ones by their ids). Not finite: the row held such a
+/// value.
+struct ShortList {
+    std::span<const int32_t> ids;
+    std::span<const float> logits;
+};
+
+/// Whether the next token is the most likely one.
+bool is_greedy(const SamplingParams& params);
+/// How many of the largest logits decide about the token with this index, as surely as all of them do; 0: all
+/// are needed.
+int32_t short_list_for(const SamplingParams& params, int64_t generated);
+/// The token that sample() would choose of the whole row; `list` has at least short_list_for() entries.
+/// Errors: as below.
+SampledToken sample(const ShortList& list, const SamplingParams& params, uint64_t index);
+
 /// Errors: Error when the logits are not finite.
 SampledToken sample(const SamplerInput& input, const SamplingParams& params);
 

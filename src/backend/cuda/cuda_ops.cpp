@@ -7,6 +7,7 @@
 #include "backend/cuda/cuda_error.h"
 #include "backend/cuda/primitives.h"
 #include "backend/cuda/recording.h"
+#include "backend/cuda/top_k_wide.h"
 
 namespace sheaf::cuda {
 namespace {
@@ -166,7 +167,13 @@ Routing CudaOps::top_k(const Tensor& probabilities, int64_t k) {
     const Tensor p = probabilities.dtype() == DType::f32 ? probabilities : cast(probabilities, DType::f32);
     const Shape shape{p.size(0), k};
     const Routing routing{make(DType::i32, shape), make(DType::f32, shape)};
-    cuda::top_k(p, routing.ids, routing.weights, stream());
+    constexpr int64_t widest_plain = 4096;
+    if (p.size(1) > widest_plain && fits_wide_top_k(p.size(1), k)) {
+        const Tensor memory = scratch(wide_top_k_scratch_bytes(p.size(0), p.size(1), k));
+        wide_top_k(p, routing.ids, routing.weights, memory, stream());
+    } else {
+        cuda::top_k(p, routing.ids, routing.weights, stream());
+    }
     return routing;
 }
 

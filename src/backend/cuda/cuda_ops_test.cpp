@@ -173,6 +173,31 @@ TEST_P(CudaOpsTest, SoftmaxAndTopK) {
         2e-6, 2e-6, false);
 }
 
+TEST_P(CudaOpsTest, LargestOfAVocabulary) {
+    for (const auto& [rows, columns] :
+         {std::pair<int64_t, int64_t>{1, 248320}, {3, 151936}, {9, 8193}, {2, 5000}}) {
+        HostTensor x = random_tensor(DType::f32, Shape{rows, columns}, 5, 9.0);
+        for (int64_t r = 0; r < rows; ++r)  // equal ones, in different pieces
+            for (const int64_t c : {columns - 1, columns / 2, int64_t{17}}) x.view.row<float>(r)[c] = 9.5f;
+        for (const int64_t k : {1, 2, 20, 64})
+            compare(
+                fmt::format("top {} of {}", k, columns),
+                [&](Side& s) {
+                    const Routing best = s.ops->top_k(s.put(x).columns(0, columns - 3), k);
+                    const Routing whole = s.ops->top_k(s.put(x), k);
+                    return Values{s.get(best.ids), s.get(best.weights), s.get(whole.ids),
+                                  s.get(whole.weights)};
+                },
+                1e-9, 1e-9, false);
+        x.view.row<float>(rows - 1)[columns / 3] = NAN;
+        const auto weights = gpu.get(gpu.ops->top_k(gpu.put(x), 3).weights);
+        EXPECT_TRUE(std::isnan(weights[static_cast<size_t>(3 * rows - 3)]));
+        if (rows > 1) {
+            EXPECT_FALSE(std::isnan(weights[0]));
+        }
+    }
+}
+
 TEST_P(CudaOpsTest, NormsAndRotation) {
     const HostTensor wide = random_tensor(DType::f32, Shape{120}, 3),
                      head = random_tensor(DType::f32, Shape{40}, 4),
