@@ -157,6 +157,10 @@ class RoutedOps final : public Ops {
                             const Batch& batch) override {
         return inner_->gated_delta_rule(input, state, batch);
     }
+    Tensor gated_delta_net(const GatedDeltaNetInput& input, const StateLayer& state,
+                           const Batch& batch) override {
+        return inner_->gated_delta_net(input, state, batch);
+    }
     Tensor moe(const Tensor& x, const Routing& routing, const Experts& experts) override {
         return inner_->moe(x, routing, experts);
     }

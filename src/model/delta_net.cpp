@@ -29,25 +29,19 @@ void GatedDeltaNet::for_each_weight(const std::string& prefix, int64_t hidden, W
 }
 
 Tensor GatedDeltaNet::forward(Ops& ops, const Batch& batch, const Tensor& x) const {
-    const StateLayer& state = batch.state[state_index];
-    const int64_t keys = key_heads * key_dim, values = value_heads * value_dim;
     const std::vector<Tensor> projected =
         ops.linears(x, std::array{in_proj_qkv, in_proj_z, in_proj_b, in_proj_a});
-    const Tensor &z = projected[1], &b = projected[2], &a = projected[3];
-    const Tensor qkv = ops.causal_conv1d(projected[0], conv1d, state, batch);
-    const DeltaRuleInput input{.query = qkv.columns(0, keys),
-                               .key = qkv.columns(keys, 2 * keys),
-                               .value = qkv.columns(2 * keys, 2 * keys + values),
-                               .a = a,
-                               .b = b,
-                               .a_log = A_log,
-                               .dt_bias = dt_bias,
-                               .key_heads = key_heads,
-                               .value_heads = value_heads,
-                               .key_dim = key_dim,
-                               .value_dim = value_dim};
-    const Tensor output = ops.gated_delta_rule(input, state, batch);
-    return ops.linear(ops.gated_rms_norm(output, z, norm), out_proj);
+    GatedDeltaNetInput input{
+        .x = projected[0], .taps = conv1d, .gate = projected[1], .rule = {}, .norm = norm};
+    input.rule.b = projected[2];
+    input.rule.a = projected[3];
+    input.rule.a_log = A_log;
+    input.rule.dt_bias = dt_bias;
+    input.rule.key_heads = key_heads;
+    input.rule.value_heads = value_heads;
+    input.rule.key_dim = key_dim;
+    input.rule.value_dim = value_dim;
+    return ops.linear(ops.gated_delta_net(input, batch.state[state_index], batch), out_proj);
 }
 
 }  // namespace sheaf

@@ -19,12 +19,13 @@ void DecoderLayer::for_each_weight(const std::string& prefix, const TextConfig& 
     mlp.for_each_weight(prefix + "mlp.", config, visit);
 }
 
-Tensor DecoderLayer::forward(Ops& ops, const Batch& batch, const Rotary& rotary, const Tensor& x) const {
-    Tensor h = ops.rms_norm(x, input_layernorm);
+Residual DecoderLayer::forward(Ops& ops, const Batch& batch, const Rotary& rotary, const Residual& x) const {
+    auto [h, stream] = x.update.defined() ? ops.add_rms_norm(x.update, x.stream, input_layernorm)
+                                          : std::pair(ops.rms_norm(x.stream, input_layernorm), x.stream);
     h = kind == LayerKind::full_attention ? self_attn.forward(ops, batch, rotary, h)
                                           : linear_attn.forward(ops, batch, h);
-    const auto [y, residual] = ops.add_rms_norm(ops.all_reduce(h), x, post_attention_layernorm);
-    return ops.add(residual, ops.all_reduce(mlp.forward(ops, y)));
+    const auto [y, residual] = ops.add_rms_norm(ops.all_reduce(h), stream, post_attention_layernorm);
+    return {residual, ops.all_reduce(mlp.forward(ops, y))};
 }
 
 TextModel::TextModel(const TextConfig& config) {
@@ -58,13 +59,13 @@ void TextModel::for_each_weight(const ModelConfig& config, WeightVisitor& visit)
 
 Tensor TextModel::hidden(Ops& ops, const Batch& batch) const {
     ops.begin_layer(0);
-    Tensor x = ops.gather_rows(embed_tokens, batch.token_ids);
+    Residual x{ops.gather_rows(embed_tokens, batch.token_ids), {}};
     for (size_t i = 0; i < layers.size(); ++i) {
         ops.begin_layer(static_cast<int>(i) + 1);
         x = layers[i].forward(ops, batch, rotary, x);
     }
     ops.begin_layer(static_cast<int>(layers.size()) + 1);
-    return x;
+    return x.update.defined() ? ops.add(x.stream, x.update) : x.stream;
 }
 
 Tensor TextModel::forward(Ops& ops, const Batch& batch) const {

@@ -14,6 +14,11 @@
 
 namespace sheaf {
 
+/// The residual stream, (tokens, hidden), as layers hand it on: the next norm adds the last layer's update.
+struct Residual {
+    Tensor stream, update;  // no update before the first layer
+};
+
 struct DecoderLayer {
     LayerKind kind = LayerKind::full_attention;
     Norm input_layernorm, post_attention_layernorm;
@@ -22,8 +27,7 @@ struct DecoderLayer {
     FeedForward mlp;
 
     void for_each_weight(const std::string& prefix, const TextConfig& config, WeightVisitor& visit);
-    /// x and the result are the residual stream, (tokens, hidden).
-    Tensor forward(Ops& ops, const Batch& batch, const Rotary& rotary, const Tensor& x) const;
+    Residual forward(Ops& ops, const Batch& batch, const Rotary& rotary, const Residual& x) const;
 };
 
 struct TextModel {

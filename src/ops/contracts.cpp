@@ -202,6 +202,22 @@ class CheckedOps final : public Ops {
         check_slots(state.recurrent.size(0), batch);
         return inner_->gated_delta_rule(input, state, batch);
     }
+    Tensor gated_delta_net(const GatedDeltaNetInput& input, const StateLayer& state,
+                           const Batch& batch) override {
+        check_batch(batch);
+        const DeltaRuleInput& rule = input.rule;
+        const int64_t values = rule.value_heads * rule.value_dim;
+        const Shape heads{batch.tokens(), rule.value_heads};
+        SHEAF_CONTRACT(is_matrix(input.x) && is_matrix(input.taps) && input.taps.dtype() == DType::f32);
+        SHEAF_CONTRACT((input.x.shape() == Shape{batch.tokens(), input.taps.size(0)}));
+        SHEAF_CONTRACT(input.taps.size(0) == 2 * rule.key_heads * rule.key_dim + values);
+        SHEAF_CONTRACT((input.gate.shape() == Shape{batch.tokens(), values}));
+        SHEAF_CONTRACT(rule.a.shape() == heads && rule.b.shape() == heads);
+        SHEAF_CONTRACT(is_vector(input.norm.weight, DType::f32) &&
+                       input.norm.weight.size(0) == rule.value_dim);
+        check_slots(state.recurrent.size(0), batch);
+        return inner_->gated_delta_net(input, state, batch);
+    }
     Routing route(const Tensor& x, const Linear& router, int64_t k) override {
         SHEAF_CONTRACT(router && is_matrix(x) && x.size(1) == router->in && 1 <= k && k <= router->out);
         return inner_->route(x, router, k);

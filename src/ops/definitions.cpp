@@ -235,6 +235,16 @@ Tensor Ops::gated_delta_rule(const DeltaRuleInput& input, const StateLayer& stat
     return result;
 }
 
+Tensor Ops::gated_delta_net(const GatedDeltaNetInput& input, const StateLayer& state, const Batch& batch) {
+    const Tensor qkv = causal_conv1d(input.x, input.taps, state, batch);
+    DeltaRuleInput rule = input.rule;
+    const int64_t keys = rule.key_heads * rule.key_dim, values = rule.value_heads * rule.value_dim;
+    rule.query = qkv.columns(0, keys);
+    rule.key = qkv.columns(keys, 2 * keys);
+    rule.value = qkv.columns(2 * keys, 2 * keys + values);
+    return gated_rms_norm(gated_delta_rule(rule, state, batch), input.gate, input.norm);
+}
+
 Routing Ops::route(const Tensor& x, const Linear& router, int64_t k) {
     const Routing best = top_k(softmax(linear_f32(x, router), Tensor{}), k);
     return {best.ids, divide_by_row_sum(*this, best.weights)};

@@ -64,6 +64,15 @@ struct DeltaRuleInput {
 enum class Unary { silu, sigmoid, softplus, exp, negate, gelu_tanh, gelu_erf };
 enum class Binary { add, subtract, multiply };
 
+/// Inputs of a Gated DeltaNet layer between its projections. x: (tokens, channels) before the convolution,
+/// whose result is query, key and value side by side; taps: f32 (channels, kernel); gate: (tokens,
+/// value_heads * value_dim); rule: everything but query, key and value; norm: plain weight (value_dim).
+struct GatedDeltaNetInput {
+    Tensor x, taps, gate;
+    DeltaRuleInput rule;
+    Norm norm;
+};
+
 /// The work of a step, kept by a back end to be done again at once: the same operators on the same addresses,
 /// with whatever these then hold.
 class Recording {
@@ -160,6 +169,9 @@ class Ops {
     /// The gated delta rule, fp32, per value head (reference: model description 2.4): reads and replaces the
     /// state. Result (tokens, value_heads * value_dim).
     virtual Tensor gated_delta_rule(const DeltaRuleInput& input, const StateLayer& state, const Batch& batch);
+    /// Convolution, gated delta rule, gated norm: (tokens, value_heads * value_dim).
+    virtual Tensor gated_delta_net(const GatedDeltaNetInput& input, const StateLayer& state,
+                                   const Batch& batch);
     /// softmax over all experts in fp32, top k, renormalized to sum 1.
     virtual Routing route(const Tensor& x, const Linear& router, int64_t top_k);
     /// Sum over a token's experts of weight * expert(x), in the order of the routing.
