@@ -1,8 +1,9 @@
 // Bench of the matrix kernels: time, bytes, share of the peaks. Every repetition reads fresh weights
 // (together more than the L2), in a replayed graph. Usage: sheaf_cuda_matrix_bench
 // [TOKENS|by_rows|tiles|chosen|moe262|moe35|linear|
-// head|router]..., in order: TOKENS is the most to try from there on, the next three force the kernels.
+// head|router|load]..., in order: TOKENS is the most to try from there on, the next three force the kernels.
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <functional>
@@ -150,7 +151,31 @@ void bench_router(int64_t experts, int64_t hidden, int64_t top_k) {
     }
 }
 
+/// Experts of one layer from host memory: copy to pinned memory, to the GPU, repacking.
+void bench_load() {
+    const auto key = uint64_t{5};
+    const HostLinear gate_up = cpu::testing::int4_linear(2048, 4096, key),
+                     down = cpu::testing::int4_linear(4096, 1024, key + 9);
+    const HostExpert expert{gate_up.output_slice(0, 1024), gate_up.output_slice(1024, 2048), down};
+    Stager link;
+    for (int repeat = 0; repeat < 2; ++repeat) {
+        const auto begin = std::chrono::steady_clock::now();
+        const auto experts = prepare_experts(
+            333, 4096, 1024, [&](int64_t) { return expert; }, ComputeType::bf16, link,
+            [](size_t bytes) {
+                void* data = nullptr;
+                check(cudaMalloc(&data, bytes), "bench");
+                return Buffer(data, bytes, [](void* p) { cudaFree(p); });
+            });
+        const double time = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+        std::printf("load 333 experts: %.0f MB in %.0f ms, %.1f GB/s\n",
+                    static_cast<double>(experts->bytes()) / 1e6, time * 1e3,
+                    static_cast<double>(experts->bytes()) / 1e9 / time);
+    }
+}
+
 void run(const std::string& what) {
+    if (what == "load") bench_load();
     if (std::isdigit(what[0])) most_tokens = std::stoll(what);
     if (what == "by_rows") force_paths({LinearPath::stream, MoePath::by_rows});
     if (what == "tiles") force_paths({LinearPath::tiles, MoePath::tiles});

@@ -1,6 +1,8 @@
 // The router: a warp per expert and (for few tokens) the last block to finish chooses; a warp per token
 // chooses.
 #include "backend/cuda/cuda_error.h"
+#include "backend/cuda/matrix/async_copy.cuh"
+#include "backend/cuda/matrix/launch.h"
 #include "backend/cuda/matrix/matrix_values.cuh"
 #include "backend/cuda/matrix/router.h"
 
@@ -89,52 +91,76 @@ __device__ float dot8(uint4 a, uint4 b, float sum) {
     return sum;
 }
 
-constexpr int router_warps = 4, router_loads = 8;
+constexpr int router_warps = 4, router_loads = 16;
 
-__global__ void __launch_bounds__(router_warps * 32)
-    router(const __nv_bfloat16* x, int64_t x_stride, int tokens, DeviceMatrix w, int top_k, float* logits,
-           uint32_t* counter, int32_t* ids, float* weights) {
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    const int n = static_cast<int>(blockIdx.x) * router_warps + warp, experts = static_cast<int>(w.out);
-    const int pieces = static_cast<int>(w.in / 8);
-    if (n < experts) {
-        const auto* row = reinterpret_cast<const uint4*>(w.data) + n * (w.row_stride / 8);
-        float sum[max_fused_router_tokens] = {};
-        for (int base = 0; base < pieces; base += 32 * router_loads) {
-            uint4 part[router_loads];
+struct RouterCall {
+    const __nv_bfloat16* x;
+    int64_t x_stride;
+    int tokens, top_k;
+    DeviceMatrix weight;
+    float* logits;
+    uint32_t* counter;
+    int32_t* ids;
+    float* weights;
+};
+
+/// Pieces [base, base + 32 router_loads) of an expert's row, a lane's share.
+__device__ void load_row(const RouterCall& call, int n, int base, uint4 (&part)[router_loads]) {
+    const DeviceMatrix& w = call.weight;
+    const auto* row = reinterpret_cast<const uint4*>(w.data) + n * (w.row_stride / 8);
+    const int pieces = static_cast<int>(w.in / 8), lane = threadIdx.x % 32;
+#pragma unroll
+    for (int i = 0; i < router_loads; ++i) {
+        const int at = base + i * 32 + lane;
+        part[i] = n < w.out && at < pieces ? __ldcs(row + at) : make_uint4(0, 0, 0, 0);
+    }
+}
+
+/// The logits of expert n, all tokens.
+__device__ void multiply_row(const RouterCall& call, int n, uint4 (&part)[router_loads]) {
+    const DeviceMatrix& w = call.weight;
+    const int pieces = static_cast<int>(w.in / 8), lane = threadIdx.x % 32;
+    float sum[max_fused_router_tokens] = {};
+    for (int base = 0; base < pieces; base += 32 * router_loads) {
+        if (base > 0) load_row(call, n, base, part);
+#pragma unroll
+        for (int t = 0; t < max_fused_router_tokens; ++t) {
+            if (t >= call.tokens) break;
+            const auto* values = reinterpret_cast<const uint4*>(call.x + t * call.x_stride);
 #pragma unroll
             for (int i = 0; i < router_loads; ++i) {
                 const int at = base + i * 32 + lane;
-                part[i] = at < pieces ? __ldcs(row + at) : make_uint4(0, 0, 0, 0);
+                if (at < pieces) sum[t] = dot8(part[i], values[at], sum[t]);
             }
-#pragma unroll
-            for (int t = 0; t < max_fused_router_tokens; ++t) {
-                if (t >= tokens) break;
-                const auto* values = reinterpret_cast<const uint4*>(x + t * x_stride);
-#pragma unroll
-                for (int i = 0; i < router_loads; ++i) {
-                    const int at = base + i * 32 + lane;
-                    if (at < pieces) sum[t] = dot8(part[i], values[at], sum[t]);
-                }
-            }
-        }
-#pragma unroll
-        for (int t = 0; t < max_fused_router_tokens; ++t) {
-            if (t >= tokens) break;
-            const float total = warp_sum(sum[t]);
-            if (lane == 0) logits[t * experts + n] = total + (w.bias ? w.bias[n] : 0.0f);
         }
     }
+#pragma unroll
+    for (int t = 0; t < max_fused_router_tokens; ++t) {
+        if (t >= call.tokens) break;
+        const float total = warp_sum(sum[t]);
+        if (lane == 0) call.logits[t * w.out + n] = total + (w.bias ? w.bias[n] : 0.0f);
+    }
+}
+
+__global__ void __launch_bounds__(router_warps * 32) router(const __grid_constant__ RouterCall call) {
+    const int warp = threadIdx.x / 32, n = static_cast<int>(blockIdx.x) * router_warps + warp;
+    const int experts = static_cast<int>(call.weight.out);
+    uint4 part[router_loads];
+    load_row(call, n, 0, part);  // weights depend on no kernel
+    allow_next_kernel();
+    wait_for_previous_kernel();
+    if (n < experts) multiply_row(call, n, part);
     __shared__ bool last;
     __threadfence();
     __syncthreads();
-    if (threadIdx.x == 0) last = atomicAdd(counter, 1u) == gridDim.x - 1;
+    if (threadIdx.x == 0) last = atomicAdd(call.counter, 1u) == gridDim.x - 1;
     __syncthreads();
     if (!last) return;
     __threadfence();
-    if (threadIdx.x == 0) *counter = 0;
-    for (int t = warp; t < tokens; t += router_warps)
-        choose(logits + t * experts, experts, top_k, ids + t * top_k, weights + t * top_k);
+    if (threadIdx.x == 0) *call.counter = 0;
+    for (int t = warp; t < call.tokens; t += router_warps)
+        choose(call.logits + t * experts, experts, call.top_k, call.ids + t * call.top_k,
+               call.weights + t * call.top_k);
 }
 
 }  // namespace
@@ -149,11 +175,17 @@ void launch_top_k(const float* logits, int64_t tokens, int64_t experts, int64_t 
 
 void launch_router(const Tensor& x, const DeviceMatrix& w, int64_t top_k, float* logits, uint32_t* counter,
                    int32_t* ids, float* weights, cudaStream_t stream) {
-    router<<<static_cast<unsigned>((w.out + router_warps - 1) / router_warps), router_warps * 32, 0,
-             stream>>>(static_cast<const __nv_bfloat16*>(x.raw()), x.row_stride(),
-                       static_cast<int>(x.size(0)), w, static_cast<int>(top_k), logits, counter, ids,
-                       weights);
-    check_launch("router");
+    const RouterCall call{static_cast<const __nv_bfloat16*>(x.raw()),
+                          x.row_stride(),
+                          static_cast<int>(x.size(0)),
+                          static_cast<int>(top_k),
+                          w,
+                          logits,
+                          counter,
+                          ids,
+                          weights};
+    launch_kernel(router, dim3(static_cast<unsigned>((w.out + router_warps - 1) / router_warps)),
+                  router_warps * 32, 0, stream, "router", call);
 }
 
 }  // namespace sheaf::cuda
