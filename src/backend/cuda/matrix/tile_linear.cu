@@ -131,6 +131,17 @@ __global__ void __launch_bounds__(add_threads) add_splits(const __grid_constant_
 
 }  // namespace
 
+bool has_tile_products() {
+    static const bool has = [] {
+        if (device_limits().architecture != 90) return false;
+        // Where a build lacks sm_90a the kernels are empty, and need hardly a register.
+        cudaFuncAttributes attributes{};
+        check(cudaFuncGetAttributes(&attributes, tile_linear<false>), "tile_linear");
+        return attributes.numRegs > 100;
+    }();
+    return has;
+}
+
 int tile_linear_splits(const DeviceMatrix& weight, int64_t tokens) {
     const int64_t items = (weight.blocks + tile_blocks - 1) / tile_blocks *
                           ((tokens + linear_tile_rows - 1) / linear_tile_rows);

@@ -111,10 +111,6 @@ void launch(const TileMoeCall& call, cudaStream_t stream) {
 
 }  // namespace
 
-bool has_tile_products() {
-    return device_limits().architecture == 90;
-}
-
 void launch_tile_gate_up(const TileMoeCall& call, cudaStream_t stream) {
     launch<true>(call, stream);
 }
