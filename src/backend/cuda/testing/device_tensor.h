@@ -29,10 +29,9 @@ class DeviceTensor {
     /// `values` converted to `dtype` (f32 or bf16).
     DeviceTensor(DType dtype, Shape shape, const std::vector<float>& values) : DeviceTensor(dtype, shape) {
         SHEAF_CHECK(static_cast<int64_t>(values.size()) == shape.elements());
-        if (dtype == DType::f32) return copy_in(values.data());
-        std::vector<bfloat16> narrow(values.begin(), values.end());
-        SHEAF_CHECK(dtype == DType::bf16);
-        copy_in(narrow.data());
+        const std::vector<bfloat16> narrow(values.begin(), values.end());
+        SHEAF_CHECK(dtype == DType::f32 || dtype == DType::bf16);
+        copy_in(dtype == DType::f32 ? static_cast<const void*>(values.data()) : narrow.data());
     }
     DeviceTensor(Shape shape, const std::vector<int32_t>& values) : DeviceTensor(DType::i32, shape) {
         SHEAF_CHECK(static_cast<int64_t>(values.size()) == shape.elements());
