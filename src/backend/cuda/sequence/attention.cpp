@@ -1,4 +1,5 @@
 // Attention: checks, the division of scratch, and which kernel takes which sequences.
+#include <algorithm>
 #include <cmath>
 
 #include "backend/cuda/cuda_error.h"
@@ -46,8 +47,65 @@ AttentionWork attention_work(const Tensor& query, const KvLayer& cache, const De
     return work;
 }
 
-void attend(const AttentionWork& work, cudaStream_t stream) {
-    check(launch_plain_attention(work, stream), "attention");
+/// Runs of up to `longest` rows are decoded: with many query rows per pass over the pages the prefill kernel
+/// reads them less often. Parts of the keys: 64 at one stream, so that 2 kv heads fill 132 multiprocessors; a
+/// part costs 16 rows of scratch, so many streams (which fill the GPU anyway) get fewer. 1 below: the same
+/// sequence is then cut differently; up to `streams` tiles of 16 query rows its parts depend on its own
+/// length alone.
+struct DecodeChoice {
+    int32_t longest = 4, shortest_part = 128, most_parts = 64, fewest_parts = 8, streams = 64;
+};
+constexpr DecodeChoice decode_choice;
+
+int64_t divided(int64_t x, int64_t by) {
+    return (x + by - 1) / by;
+}
+
+/// All but the pointers of decode work; most_tiles 0: nothing to decode is known on the host.
+DecodeWork decode_work(int64_t group, const DeviceBatch& batch) {
+    DecodeWork work;
+    const DecodeChoice& choice = decode_choice;
+    work.longest = choice.longest;
+    work.shortest_part = choice.shortest_part;
+    work.most_tiles = static_cast<int32_t>(divided(std::min(batch.max_count, choice.longest) * group, 16));
+    const int64_t tiles = std::max<int64_t>(1, int64_t{batch.sequences} * work.most_tiles);
+    const int64_t affordable = std::clamp<int64_t>(int64_t{choice.most_parts} * choice.streams / tiles,
+                                                   choice.fewest_parts, choice.most_parts);
+    const int64_t useful = std::max<int64_t>(1, divided(batch.max_length, choice.shortest_part));
+    work.most_parts = static_cast<int32_t>(std::min(affordable, useful));
+    return work;
+}
+
+bool decodes(const DeviceBatch& batch) {
+    return batch.max_count <= decode_choice.longest || batch.sequences > 1;
+}
+
+/// Which prefill kernel heads of 256 take on sm_90; every other head and architecture takes mma.sync.
+constexpr bool prefill_on_wgmma = false;
+
+bool takes_wgmma(const AttentionWork& work) {
+    return prefill_on_wgmma && work.pages.head_dim == 256 && gpu(cudaDevAttrComputeCapabilityMajor) == 9;
+}
+
+void attend(AttentionWork work, const Tensor& scratch, size_t scratch_offset, cudaStream_t stream) {
+    if (work.element == Element::f32) return check(launch_plain_attention(work, stream), "attention");
+    work.factor *= 1.44269504f;  // log2(e): weights are powers of two
+    if (decodes(work.batch)) {
+        DecodeWork decode = decode_work(work.heads / work.pages.kv_heads, work.batch);
+        decode.attention = work;
+        decode.small = has_small_blocks();
+        decode.parts = reinterpret_cast<float*>(static_cast<char*>(scratch.raw()) + scratch_offset);
+        decode.blocks = static_cast<int32_t>(std::min<int64_t>(
+            gpu(cudaDevAttrMultiProcessorCount),
+            int64_t{work.batch.sequences} * decode.most_tiles * work.pages.kv_heads * decode.most_parts));
+        if (decode.blocks > 0) check(launch_decode_attention(decode, stream), "attention of few rows");
+    }
+    if (work.batch.max_count > decode_choice.longest) {
+        const PrefillWork prefill{work, decode_choice.longest, has_small_blocks()};
+        check(takes_wgmma(work) ? launch_wgmma_attention(prefill, stream)
+                                : launch_prefill_attention(prefill, stream),
+              "attention of many rows");
+    }
 }
 
 }  // namespace
@@ -65,8 +123,13 @@ void write_kv(const KvLayer& cache, const Tensor& key, const Tensor& value, cons
     check(launch_prepare(work, stream), "write of keys and values");
 }
 
-size_t attention_scratch_bytes(int64_t, const KvLayer&, const DeviceBatch&) {
-    return 0;
+size_t attention_scratch_bytes(int64_t heads, const KvLayer& cache, const DeviceBatch& batch) {
+    const int64_t kv_heads = cache.keys.size(2), dim = cache.keys.size(3);
+    if (cache.keys.dtype() == DType::f32 || !decodes(batch)) return 0;
+    const DecodeWork work = decode_work(heads / kv_heads, batch);
+    if (work.most_parts == 1) return 0;
+    const int64_t slots = int64_t{batch.sequences} * work.most_tiles * kv_heads * work.most_parts;
+    return aligned(static_cast<size_t>(slots * 16 * (dim + 2)) * sizeof(float));
 }
 
 size_t gated_attention_scratch_bytes(const GatedAttentionInput& input, const KvLayer& cache,
@@ -79,7 +142,9 @@ size_t gated_attention_scratch_bytes(const GatedAttentionInput& input, const KvL
 void attention(const Tensor& query, const KvLayer& cache, const DeviceBatch& batch, int64_t heads,
                const Tensor& result, const Tensor& scratch, cudaStream_t stream) {
     SHEAF_CHECK(scratch.bytes() >= attention_scratch_bytes(heads, cache, batch));
-    attend(attention_work(query, cache, batch, heads, result), stream);
+    const AttentionWork work = attention_work(query, cache, batch, heads, result);
+    check(launch_clear_padding(work, stream), "padding");
+    attend(work, scratch, 0, stream);
 }
 
 void gated_attention(const GatedAttentionInput& input, const Tensor& positions, const Rotary& rotary,
@@ -113,7 +178,7 @@ void gated_attention(const GatedAttentionInput& input, const Tensor& positions, 
     check(launch_prepare(prepare, stream), "queries and keys");
     work.gate.data = static_cast<char*>(work.gate.data) + static_cast<size_t>(dim) * dtype_size(dtype);
     work.gate_step = static_cast<int32_t>(2 * dim);
-    attend(work, stream);
+    attend(work, scratch, aligned(query.bytes()), stream);
 }
 
 }  // namespace sheaf::cuda

@@ -3,6 +3,7 @@
 #include "backend/cuda/sequence/batch_rows.cuh"
 #include "backend/cuda/sequence/device_math.cuh"
 #include "backend/cuda/sequence/kernels.h"
+#include "backend/cuda/sequence/launch.cuh"
 
 namespace sheaf::cuda {
 namespace {
@@ -42,6 +43,8 @@ __device__ void normalize_and_rotate(float (&x)[8], const float* weight, float e
 template <class T>
 __global__ void __launch_bounds__(32 * warps) prepare_kernel(PrepareWork work) {
     __shared__ float memory[warps][2 * longest_head];
+    let_next_start();
+    wait_for_previous();
     const int warp = threadIdx.x / 32, first = threadIdx.x % 32 * 8, row = blockIdx.x;
     const int unit = blockIdx.y * warps + warp, kv_heads = work.pages.kv_heads, dim = work.pages.head_dim;
     const int queries = work.query.data ? work.heads : 0;
@@ -75,7 +78,26 @@ __global__ void __launch_bounds__(32 * warps) prepare_kernel(PrepareWork work) {
     if (inside) store8(static_cast<T*>(is_key ? work.pages.keys : work.pages.values) + offset, x);
 }
 
+template <class T>
+__global__ void __launch_bounds__(128) clear_padding_kernel(AttentionWork work) {
+    let_next_start();
+    wait_for_previous();
+    const int row = blockIdx.x;
+    if (batch_row(work.batch, row).active) return;
+    T* result = static_cast<T*>(work.result.data) + row * work.result.stride;
+    for (int column = threadIdx.x; column < work.heads * work.pages.head_dim; column += 128)
+        result[column] = from_float<T>(0.0f);
+}
+
 }  // namespace
+
+cudaError_t launch_clear_padding(const AttentionWork& work, cudaStream_t stream) {
+    if (work.batch.tokens == 0) return cudaSuccess;
+    const dim3 blocks(static_cast<unsigned>(work.batch.tokens));
+    if (work.element == Element::bf16)
+        return launch_early(clear_padding_kernel<bf16>, {blocks, dim3(128)}, stream, work);
+    return launch_early(clear_padding_kernel<float>, {blocks, dim3(128)}, stream, work);
+}
 
 cudaError_t launch_prepare(const PrepareWork& work, cudaStream_t stream) {
     const int units = (work.query.data ? work.heads : 0) + 2 * work.pages.kv_heads;
@@ -83,10 +105,8 @@ cudaError_t launch_prepare(const PrepareWork& work, cudaStream_t stream) {
                     static_cast<unsigned>((units + warps - 1) / warps));
     if (work.batch.tokens == 0) return cudaSuccess;
     if (work.element == Element::bf16)
-        prepare_kernel<bf16><<<grid, 32 * warps, 0, stream>>>(work);
-    else
-        prepare_kernel<float><<<grid, 32 * warps, 0, stream>>>(work);
-    return cudaGetLastError();
+        return launch_early(prepare_kernel<bf16>, {grid, dim3(32 * warps)}, stream, work);
+    return launch_early(prepare_kernel<float>, {grid, dim3(32 * warps)}, stream, work);
 }
 
 }  // namespace sheaf::cuda

@@ -1,4 +1,5 @@
-// Where rows of a batch lie: their sequence, position and page. Device code only.
+// Where rows of a batch lie: their sequence, position and page; and how blocks find the sequence they work
+// on. Device code only.
 #pragma once
 
 #include "backend/cuda/device_batch.h"
@@ -25,6 +26,42 @@ __device__ inline int64_t page_offset(const Pages& pages, const int32_t* blocks,
     const int page = position / pages.page_size;
     return blocks[page] * pages.page_stride +
            static_cast<int64_t>(position - page * pages.page_size) * pages.kv_heads * pages.head_dim;
+}
+
+/// prefix[s] = items of the sequences before s, for s up to `sequences`; the whole block takes part.
+template <class Items>
+__device__ inline void count_items(int* prefix, int sequences, Items items) {
+    __shared__ int totals[32];
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    int before = 0;
+    for (int base = 0; base < sequences; base += blockDim.x) {
+        const int sequence = base + threadIdx.x;
+        int sum = sequence < sequences ? items(sequence) : 0;
+        for (int step = 1; step < 32; step *= 2) {
+            const int other = __shfl_up_sync(0xffffffffu, sum, step);
+            if (lane >= step) sum += other;
+        }
+        if (lane == 31) totals[warp] = sum;
+        __syncthreads();
+        for (int w = 0; w < warps; ++w) {
+            if (w < warp) sum += totals[w];
+        }
+        if (sequence < sequences) prefix[sequence + 1] = before + sum;
+        for (int w = 0; w < warps; ++w) before += totals[w];
+        __syncthreads();
+    }
+    if (threadIdx.x == 0) prefix[0] = 0;
+    __syncthreads();
+}
+
+/// The sequence in whose range `item` lies.
+__device__ inline int find_sequence(const int* prefix, int sequences, int item) {
+    int low = 0, high = sequences;
+    while (high - low > 1) {
+        const int middle = (low + high) / 2;
+        (prefix[middle] <= item ? low : high) = middle;
+    }
+    return low;
 }
 
 }  // namespace sheaf::cuda

@@ -5,6 +5,7 @@
 #include "backend/cuda/sequence/batch_rows.cuh"
 #include "backend/cuda/sequence/device_math.cuh"
 #include "backend/cuda/sequence/kernels.h"
+#include "backend/cuda/sequence/launch.cuh"
 
 namespace sheaf::cuda {
 namespace {
@@ -85,6 +86,8 @@ __device__ void replace_state(const ConvolutionWork& work, const BatchRow& place
 
 template <class T, int width, int kernel>
 __global__ void __launch_bounds__(threads) convolution_kernel(ConvolutionWork work) {
+    let_next_start();
+    wait_for_previous();
     const int channel = (blockIdx.y * threads + threadIdx.x) * width;
     if (channel >= work.channels) return;
     float weight[kernel][width], window[kernel][width];  // window[kernel - 1]: the current row
@@ -127,46 +130,43 @@ __global__ void __launch_bounds__(threads) convolution_kernel(ConvolutionWork wo
 }
 
 template <class T, int width>
-void start(const ConvolutionWork& work, cudaStream_t stream) {
+cudaError_t start(const ConvolutionWork& work, cudaStream_t stream) {
     const dim3 grid(
         static_cast<unsigned>((work.batch.tokens + work.rows_per_block - 1) / work.rows_per_block),
         static_cast<unsigned>((work.channels + threads * width - 1) / (threads * width)));
-    if constexpr (width == 8) return convolution_kernel<T, width, 4><<<grid, threads, 0, stream>>>(work);
+    if constexpr (width == 8)
+        return launch_early(convolution_kernel<T, width, 4>, {grid, dim3(threads)}, stream, work);
     switch (work.kernel) {
         case 2:
-            return convolution_kernel<T, width, 2><<<grid, threads, 0, stream>>>(work);
+            return launch_early(convolution_kernel<T, width, 2>, {grid, dim3(threads)}, stream, work);
         case 3:
-            return convolution_kernel<T, width, 3><<<grid, threads, 0, stream>>>(work);
+            return launch_early(convolution_kernel<T, width, 3>, {grid, dim3(threads)}, stream, work);
         case 4:
-            return convolution_kernel<T, width, 4><<<grid, threads, 0, stream>>>(work);
+            return launch_early(convolution_kernel<T, width, 4>, {grid, dim3(threads)}, stream, work);
         case 5:
-            return convolution_kernel<T, width, 5><<<grid, threads, 0, stream>>>(work);
+            return launch_early(convolution_kernel<T, width, 5>, {grid, dim3(threads)}, stream, work);
         case 6:
-            return convolution_kernel<T, width, 6><<<grid, threads, 0, stream>>>(work);
+            return launch_early(convolution_kernel<T, width, 6>, {grid, dim3(threads)}, stream, work);
         case 7:
-            return convolution_kernel<T, width, 7><<<grid, threads, 0, stream>>>(work);
+            return launch_early(convolution_kernel<T, width, 7>, {grid, dim3(threads)}, stream, work);
         case 8:
-            return convolution_kernel<T, width, 8><<<grid, threads, 0, stream>>>(work);
+            return launch_early(convolution_kernel<T, width, 8>, {grid, dim3(threads)}, stream, work);
     }
+    return cudaErrorInvalidValue;
 }
 
 template <class T>
-void start(const ConvolutionWork& work, cudaStream_t stream) {
-    if (work.vectors && work.kernel == 4)
-        start<T, 8>(work, stream);
-    else
-        start<T, 1>(work, stream);
+cudaError_t start(const ConvolutionWork& work, cudaStream_t stream) {
+    if (work.vectors && work.kernel == 4) return start<T, 8>(work, stream);
+    return start<T, 1>(work, stream);
 }
 
 }  // namespace
 
 cudaError_t launch_convolution(const ConvolutionWork& work, cudaStream_t stream) {
     if (work.batch.tokens == 0) return cudaSuccess;
-    if (work.element == Element::bf16)
-        start<bf16>(work, stream);
-    else
-        start<float>(work, stream);
-    return cudaGetLastError();
+    if (work.element == Element::bf16) return start<bf16>(work, stream);
+    return start<float>(work, stream);
 }
 
 }  // namespace sheaf::cuda

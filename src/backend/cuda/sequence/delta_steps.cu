@@ -5,6 +5,7 @@
 #include "backend/cuda/sequence/batch_rows.cuh"
 #include "backend/cuda/sequence/device_math.cuh"
 #include "backend/cuda/sequence/kernels.h"
+#include "backend/cuda/sequence/launch.cuh"
 
 namespace sheaf::cuda {
 namespace {
@@ -118,6 +119,7 @@ __global__ void __launch_bounds__(threads) delta_kernel(DeltaWork work) {
     const int head = blockIdx.y, sequence = blockIdx.z, columns = work.value_dim;
     const int column = (blockIdx.x * column_threads + threadIdx.x % column_threads) * width;
     const int group = threadIdx.x / column_threads, count = work.batch.count[sequence];
+    if (count == 0 || count > work.longest) wait_for_previous();
     if (count == 0) return clear_padding<T>(work, sequence, head, column, columns, width);
     if (count > work.longest) return;
     float* memory_strip =
@@ -138,6 +140,8 @@ __global__ void __launch_bounds__(threads) delta_kernel(DeltaWork work) {
             state[i][0] = memory_strip[static_cast<int64_t>(at) * columns];
         }
     }
+    wait_for_previous();  // the projections; the state is older
+    let_next_start();
     const int begin = work.batch.begin[sequence];
     for (int row = begin; row < begin + count; ++row)
         step<T, keys, width>(work, row, head, column, columns, state, memory);
@@ -154,33 +158,28 @@ __global__ void __launch_bounds__(threads) delta_kernel(DeltaWork work) {
 }
 
 template <class T, int width>
-void start(const DeltaWork& work, cudaStream_t stream) {
+cudaError_t start(const DeltaWork& work, cudaStream_t stream) {
     const int strip = column_threads * width;
     const dim3 grid(static_cast<unsigned>((work.value_dim + strip - 1) / strip),
                     static_cast<unsigned>(work.value_heads), static_cast<unsigned>(work.batch.sequences));
     if (work.key_dim <= 128)
-        delta_kernel<T, 128 / key_groups, width><<<grid, threads, 0, stream>>>(work);
-    else
-        delta_kernel<T, longest_key / key_groups, width><<<grid, threads, 0, stream>>>(work);
+        return launch_early(delta_kernel<T, 128 / key_groups, width>, {grid, dim3(threads)}, stream, work);
+    return launch_early(delta_kernel<T, longest_key / key_groups, width>, {grid, dim3(threads)}, stream,
+                        work);
 }
 
 template <class T>
-void start(const DeltaWork& work, cudaStream_t stream) {
-    if (work.value_dim % 4 == 0)
-        start<T, 4>(work, stream);
-    else
-        start<T, 1>(work, stream);
+cudaError_t start(const DeltaWork& work, cudaStream_t stream) {
+    if (work.value_dim % 4 == 0) return start<T, 4>(work, stream);
+    return start<T, 1>(work, stream);
 }
 
 }  // namespace
 
 cudaError_t launch_delta_steps(const DeltaWork& work, cudaStream_t stream) {
     if (work.batch.sequences == 0) return cudaSuccess;
-    if (work.element == Element::bf16)
-        start<bf16>(work, stream);
-    else
-        start<float>(work, stream);
-    return cudaGetLastError();
+    if (work.element == Element::bf16) return start<bf16>(work, stream);
+    return start<float>(work, stream);
 }
 
 }  // namespace sheaf::cuda

@@ -102,6 +102,13 @@ __device__ inline void load_matrices_transposed(uint32_t (&x)[4], uint32_t row) 
                  : "memory");
 }
 
+/// Tiles in shared memory: rows of `dim` bf16, 16-byte chunks swizzled by the row's number so that eight rows
+/// of one chunk lie in different banks. The address of a chunk.
+template <int dim>
+__device__ inline uint32_t tile_address(uint32_t tile, int row, int chunk) {
+    return tile + row * (dim * 2) + ((chunk ^ (row & 7)) << 4);
+}
+
 /// 16 bytes to shared memory in the background; zeros instead when not `valid` (nothing is read then).
 __device__ inline void copy16(uint32_t to, const void* from, bool valid) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(to), "l"(from), "r"(valid ? 16 : 0)

@@ -79,8 +79,32 @@ struct AttentionWork {
     Pages pages;
     DeviceBatch batch;
 };
+/// Zeros to the result's rows of padding.
+cudaError_t launch_clear_padding(const AttentionWork& work, cudaStream_t stream);
 /// Any element type, one block per (row, head): slow.
 cudaError_t launch_plain_attention(const AttentionWork& work, cudaStream_t stream);
+
+/// bf16, runs of at most `longest` rows; few blocks, each taking parts in turn.
+struct DecodeWork {
+    AttentionWork attention;  // factor: times log2(e), as in prefill
+    float* parts = nullptr;   // (sequences, most_tiles, kv_heads, most_parts, 16 * (head_dim + 2))
+    int32_t longest = 0;      // rows of a run
+    int32_t most_tiles = 0;   // of 16 query rows: longest * heads / kv_heads / 16, rounded up
+    int32_t most_parts = 1, shortest_part = 64;  // at most 64 parts; keys, a multiple of 64
+    int32_t blocks = 1;
+    bool small = false;  // at most 99 KiB of shared memory
+};
+cudaError_t launch_decode_attention(const DecodeWork& work, cudaStream_t stream);
+
+/// bf16, runs of more than `longest_decode` rows.
+struct PrefillWork {
+    AttentionWork attention;
+    int32_t longest_decode = 0;
+    bool small = false;  // at most 99 KiB of shared memory
+};
+cudaError_t launch_prefill_attention(const PrefillWork& work, cudaStream_t stream);
+/// The same for heads of 256 on sm_90.
+cudaError_t launch_wgmma_attention(const PrefillWork& work, cudaStream_t stream);
 
 // --- convolution.cu
 struct ConvolutionWork {
@@ -107,5 +131,32 @@ struct DeltaWork {
 };
 /// Row after row, state in registers.
 cudaError_t launch_delta_steps(const DeltaWork& work, cudaStream_t stream);
+
+/// bf16, heads of 128, kernel 4, one row a sequence: convolution, delta rule and gated norm. sm_90 and later.
+struct DeltaStepWork {
+    Rows x, a, b, gate, result;  // x: (tokens, channels) before the convolution
+    const float *conv_weight = nullptr, *a_log = nullptr, *dt_bias = nullptr, *norm_weight = nullptr;
+    float *conv_state = nullptr, *state = nullptr;
+    int32_t* arrivals = nullptr;  // (sequences, key_heads), zero before and after
+    float epsilon = 0;
+    int32_t channels = 0, key_heads = 0, value_heads = 0;
+    DeviceBatch batch;
+};
+cudaError_t launch_delta_net_step(const DeltaStepWork& work, cudaStream_t stream);
+
+constexpr int delta_chunk = 64, delta_chunk_dim = 128, most_heads_per_key = 8;  // of the chunked kernels
+/// Scratch of one (chunk, value head): W, U, lower triangle of P in bf16 fragments, factors
+/// (delta_chunks.cuh).
+constexpr int64_t delta_chunk_bytes = 38912;
+/// bf16, heads of 128: runs of more than work.longest rows in chunks of 64. One call does the chunks
+/// [first_chunk, first_chunk + chunks) of the batch, counted over such runs; calls go in order.
+struct DeltaChunkWork {
+    DeltaWork delta;
+    char* scratch = nullptr;  // chunks * value_heads * delta_chunk_bytes
+    int32_t first_chunk = 0, chunks = 0;
+    bool small = false;  // at most 99 KiB of shared memory
+};
+cudaError_t launch_delta_chunk_matrices(const DeltaChunkWork& work, cudaStream_t stream);
+cudaError_t launch_delta_chunk_states(const DeltaChunkWork& work, cudaStream_t stream);
 
 }  // namespace sheaf::cuda

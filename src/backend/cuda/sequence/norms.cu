@@ -1,6 +1,7 @@
 // Kernels of norms, gates and rotation: rows held in registers between the statistics and the result.
 #include "backend/cuda/sequence/device_math.cuh"
 #include "backend/cuda/sequence/kernels.h"
+#include "backend/cuda/sequence/launch.cuh"
 
 namespace sheaf::cuda {
 namespace {
@@ -33,6 +34,8 @@ __device__ float factor_of(float squares, const NormWork& work) {
 
 template <class T, NormKind kind, int threads, int vectors>
 __global__ void __launch_bounds__(threads < 128 ? 128 : threads) norm_kernel(NormWork work) {
+    let_next_start();
+    wait_for_previous();
     const int64_t group = static_cast<int64_t>(blockIdx.x) * (blockDim.x / threads) + threadIdx.x / threads;
     if (group >= work.rows * work.groups) return;
     const int lane = threadIdx.x % threads;
@@ -73,6 +76,8 @@ __global__ void __launch_bounds__(threads < 128 ? 128 : threads) norm_kernel(Nor
 /// Element by element, for sizes and strides that 16-byte vectors do not fit.
 template <class T, NormKind kind>
 __global__ void __launch_bounds__(128) plain_norm_kernel(NormWork work) {
+    let_next_start();
+    wait_for_previous();
     const int64_t group = blockIdx.x;
     const int64_t row = group / work.groups, at = group % work.groups * work.dim;
     const T* x = static_cast<const T*>(work.x.data) + row * work.x.stride + at;
@@ -98,18 +103,22 @@ __global__ void __launch_bounds__(128) plain_norm_kernel(NormWork work) {
 }
 
 template <class T, NormKind kind>
-void start_norm(const NormWork& work, cudaStream_t stream) {
+cudaError_t start_norm(const NormWork& work, cudaStream_t stream) {
     const int64_t groups = work.rows * work.groups;
     const auto warps = static_cast<unsigned>((groups + 3) / 4), blocks = static_cast<unsigned>(groups);
-    if (work.vectors == 0) return plain_norm_kernel<T, kind><<<blocks, 128, 0, stream>>>(work);
-    if (work.threads == 32) return norm_kernel<T, kind, 32, 1><<<warps, 128, 0, stream>>>(work);
-    if (work.threads == 128) return norm_kernel<T, kind, 128, 1><<<blocks, 128, 0, stream>>>(work);
-    if (work.vectors == 1) return norm_kernel<T, kind, 512, 1><<<blocks, 512, 0, stream>>>(work);
-    norm_kernel<T, kind, 512, 2><<<blocks, 512, 0, stream>>>(work);
+    if (work.vectors == 0)
+        return launch_early(plain_norm_kernel<T, kind>, {dim3(blocks), dim3(128)}, stream, work);
+    if (work.threads == 32)
+        return launch_early(norm_kernel<T, kind, 32, 1>, {dim3(warps), dim3(128)}, stream, work);
+    if (work.threads == 128)
+        return launch_early(norm_kernel<T, kind, 128, 1>, {dim3(blocks), dim3(128)}, stream, work);
+    if (work.vectors == 1)
+        return launch_early(norm_kernel<T, kind, 512, 1>, {dim3(blocks), dim3(512)}, stream, work);
+    return launch_early(norm_kernel<T, kind, 512, 2>, {dim3(blocks), dim3(512)}, stream, work);
 }
 
 template <class T>
-void start_norm(const NormWork& work, cudaStream_t stream) {
+cudaError_t start_norm(const NormWork& work, cudaStream_t stream) {
     switch (work.kind) {
         case NormKind::rms:
             return start_norm<T, NormKind::rms>(work, stream);
@@ -120,11 +129,14 @@ void start_norm(const NormWork& work, cudaStream_t stream) {
         case NormKind::l2:
             return start_norm<T, NormKind::l2>(work, stream);
     }
+    return cudaErrorInvalidValue;
 }
 
 template <class T, int width>
 __global__ void __launch_bounds__(256)
     swiglu_kernel(Rows gate, Rows up, Rows result, int64_t rows, int64_t columns) {
+    let_next_start();
+    wait_for_previous();
     const int64_t index = (static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x) * width;
     if (index >= rows * columns) return;
     const int64_t row = index / columns, column = index % columns;
@@ -143,18 +155,23 @@ __global__ void __launch_bounds__(256)
 }
 
 template <class T>
-void start_swiglu(Rows gate, Rows up, Rows result, int64_t rows, int64_t columns, bool vectors,
-                  cudaStream_t stream) {
+cudaError_t start_swiglu(Rows gate, Rows up, Rows result, int64_t rows, int64_t columns, bool vectors,
+                         cudaStream_t stream) {
     const int64_t threads = rows * columns / (vectors ? 8 : 1);
     const auto blocks = static_cast<unsigned>((threads + 255) / 256);
-    if (vectors) return swiglu_kernel<T, 8><<<blocks, 256, 0, stream>>>(gate, up, result, rows, columns);
-    swiglu_kernel<T, 1><<<blocks, 256, 0, stream>>>(gate, up, result, rows, columns);
+    if (vectors)
+        return launch_early(swiglu_kernel<T, 8>, {dim3(blocks), dim3(256)}, stream, gate, up, result, rows,
+                            columns);
+    return launch_early(swiglu_kernel<T, 1>, {dim3(blocks), dim3(256)}, stream, gate, up, result, rows,
+                        columns);
 }
 
 /// One block per row; the angles are found once per row.
 template <class T>
 __global__ void __launch_bounds__(128)
     rotate_kernel(Rows from, Rows to, int heads, int head_dim, Angles angles) {
+    let_next_start();
+    wait_for_previous();
     extern __shared__ float table[];
     float *cosine = table, *sine = table + angles.count;
     const int64_t row = blockIdx.x;
@@ -182,33 +199,25 @@ __global__ void __launch_bounds__(128)
 
 cudaError_t launch_norm(const NormWork& work, cudaStream_t stream) {
     if (work.rows * work.groups == 0) return cudaSuccess;
-    if (work.element == Element::bf16)
-        start_norm<bf16>(work, stream);
-    else
-        start_norm<float>(work, stream);
-    return cudaGetLastError();
+    if (work.element == Element::bf16) return start_norm<bf16>(work, stream);
+    return start_norm<float>(work, stream);
 }
 
 cudaError_t launch_swiglu(Element element, Rows gate, Rows up, Rows result, int64_t rows, int64_t columns,
                           bool vectors, cudaStream_t stream) {
     if (rows * columns == 0) return cudaSuccess;
-    if (element == Element::bf16)
-        start_swiglu<bf16>(gate, up, result, rows, columns, vectors, stream);
-    else
-        start_swiglu<float>(gate, up, result, rows, columns, vectors, stream);
-    return cudaGetLastError();
+    if (element == Element::bf16) return start_swiglu<bf16>(gate, up, result, rows, columns, vectors, stream);
+    return start_swiglu<float>(gate, up, result, rows, columns, vectors, stream);
 }
 
 cudaError_t launch_rotate(Element element, Rows x, Rows result, int64_t rows, int32_t heads, int32_t head_dim,
                           const Angles& angles, cudaStream_t stream) {
     if (rows == 0) return cudaSuccess;
-    const size_t shared = 2 * sizeof(float) * static_cast<size_t>(angles.count);
-    const auto blocks = static_cast<unsigned>(rows);
+    const LaunchShape shape{dim3(static_cast<unsigned>(rows)), dim3(128),
+                            2 * sizeof(float) * static_cast<size_t>(angles.count)};
     if (element == Element::bf16)
-        rotate_kernel<bf16><<<blocks, 128, shared, stream>>>(x, result, heads, head_dim, angles);
-    else
-        rotate_kernel<float><<<blocks, 128, shared, stream>>>(x, result, heads, head_dim, angles);
-    return cudaGetLastError();
+        return launch_early(rotate_kernel<bf16>, shape, stream, x, result, heads, head_dim, angles);
+    return launch_early(rotate_kernel<float>, shape, stream, x, result, heads, head_dim, angles);
 }
 
 }  // namespace sheaf::cuda

@@ -48,7 +48,8 @@ Want wanted(const Size& size, const std::vector<float>& x, const std::vector<flo
     for (size_t i = 0; i < x.size(); ++i) {
         if (i % dim == 0) {
             squares = 0;
-            for (size_t j = i; j < i + dim; ++j) squares += static_cast<double>(x[j]) * static_cast<double>(x[j]);
+            for (size_t j = i; j < i + dim; ++j)
+                squares += static_cast<double>(x[j]) * static_cast<double>(x[j]);
         }
         const double factor = 1.0 / std::sqrt(squares / static_cast<double>(dim) + 1e-6);
         const auto w = static_cast<double>(weight[i % dim]), v = static_cast<double>(x[i]);

@@ -1,4 +1,5 @@
 // The short convolution and the gated delta rule: checks, and which kernel takes which runs.
+#include <algorithm>
 #include <climits>
 
 #include "backend/cuda/cuda_error.h"
@@ -14,6 +15,31 @@ struct TileRows {
     int32_t tokens, rows;
 };
 constexpr TileRows convolution_tiles[] = {{64, 1}, {512, 8}, {INT_MAX, 32}};
+
+/// Runs of up to `longest_steps` rows go row by row, at a cost of one pass over the state; longer ones in
+/// chunks. Chunks are done in segments whose matrices fit in `scratch` bytes: small enough to stay in the L2
+/// in part, large enough that a segment fills the GPU several times.
+struct DeltaChoice {
+    int32_t longest_steps = 8;
+    int64_t scratch = int64_t{128} << 20;
+};
+constexpr DeltaChoice delta_choice;
+
+/// Chunks per segment and segments that cover a batch, however its rows are divided.
+struct Segment {
+    int64_t chunks, count;
+};
+Segment segment_of(int64_t heads, const DeviceBatch& batch) {
+    const int64_t all = batch.tokens / delta_chunk + batch.sequences;
+    const int64_t most = std::max<int64_t>(1, delta_choice.scratch / (heads * delta_chunk_bytes));
+    const int64_t count = (all + most - 1) / most;
+    return {(all + count - 1) / count, count};
+}
+
+bool takes_chunks(const DeltaRuleInput& input) {
+    return input.value.dtype() == DType::bf16 && input.key_dim == delta_chunk_dim &&
+           input.value_dim == delta_chunk_dim && input.value_heads / input.key_heads <= most_heads_per_key;
+}
 
 DeltaWork delta_work(const DeltaRuleInput& input, const StateLayer& state, const DeviceBatch& batch,
                      const Tensor& result) {
@@ -71,15 +97,30 @@ void causal_conv1d(const Tensor& x, const Tensor& weight, const StateLayer& stat
     check(launch_convolution(work, stream), "convolution");
 }
 
-size_t gated_delta_rule_scratch_bytes(const DeltaRuleInput&, const DeviceBatch&) {
-    return 0;
+size_t gated_delta_rule_scratch_bytes(const DeltaRuleInput& input, const DeviceBatch& batch) {
+    if (!takes_chunks(input) || batch.max_count <= delta_choice.longest_steps) return 0;
+    return static_cast<size_t>(segment_of(input.value_heads, batch).chunks * input.value_heads *
+                               delta_chunk_bytes);
 }
 
 void gated_delta_rule(const DeltaRuleInput& input, const StateLayer& state, const DeviceBatch& batch,
                       const Tensor& result, const Tensor& scratch, cudaStream_t stream) {
     SHEAF_CHECK(scratch.bytes() >= gated_delta_rule_scratch_bytes(input, batch));
-    const DeltaWork work = delta_work(input, state, batch, result);
-    check(launch_delta_steps(work, stream), "delta rule");
+    DeltaWork work = delta_work(input, state, batch, result);
+    const bool chunks = takes_chunks(input) && batch.max_count > delta_choice.longest_steps;
+    if (chunks) work.longest = delta_choice.longest_steps;
+    if (!chunks || batch.sequences > 1) check(launch_delta_steps(work, stream), "delta rule");
+    if (!chunks) return;
+    for (const Rows* rows : {&work.query, &work.key, &work.value})
+        SHEAF_CHECK(fits_vectors(work.element, *rows), "q, k and v of the delta rule must lie at 16 bytes");
+    SHEAF_CHECK(work.result.stride % 2 == 0 && reinterpret_cast<uintptr_t>(work.result.data) % 4 == 0);
+    const Segment segment = segment_of(input.value_heads, batch);
+    DeltaChunkWork part{work, static_cast<char*>(scratch.raw()), 0, static_cast<int32_t>(segment.chunks),
+                        has_small_blocks()};
+    for (int64_t i = 0; i < segment.count; ++i, part.first_chunk += part.chunks) {
+        check(launch_delta_chunk_matrices(part, stream), "delta rule, matrices of chunks");
+        check(launch_delta_chunk_states(part, stream), "delta rule, states of chunks");
+    }
 }
 
 }  // namespace sheaf::cuda

@@ -207,5 +207,46 @@ TEST(CudaRecurrences, DeltaRuleOfManySequences) {
         expect_delta_rule(dtype, {1, 2, 128, 128, 3.0}, TestBatch(runs, 16));
 }
 
+TEST(CudaRecurrences, StepInOneLaunchEqualsItsParts) {
+    constexpr int64_t dim = 128;
+    std::vector<SequenceRun> runs;
+    for (int32_t i = 0; i < 37; ++i) runs.push_back({i % 7 == 3 ? 0 : 1, i % 5 ? 10 * i : 0});
+    const TestBatch batch(runs, 16);
+    for (const auto& [key_heads, value_heads] : {std::pair{2, 4}, std::pair{3, 3}, std::pair{1, 4}}) {
+        const int64_t values = value_heads * dim, channels = 2 * key_heads * dim + values,
+                      keys = key_heads * dim;
+        const DeltaCase shape{key_heads, value_heads, dim, dim, 3.0};
+        const DeltaProblem problem(DType::bf16, shape, batch.tokens, batch.slot_count(), 50);
+        const Activations conv(DType::f32, Shape{channels, 4}, 61),
+            gate(DType::bf16, Shape{batch.tokens, values}, 62), weight(DType::f32, Shape{dim}, 63),
+            past(DType::f32, Shape{batch.slot_count(), 3, channels}, 64),
+            same_past(DType::f32, Shape{batch.slot_count(), 3, channels}, 64),
+            same_state(DType::f32, problem.state.device.view().shape(), 55, 0.5);
+        const Norm norm{weight.device.view(), 1e-6f};
+        const DeviceTensor convolved(DType::bf16, Shape{batch.tokens, channels}),
+            attended(DType::bf16, Shape{batch.tokens, values}),
+            want(DType::bf16, Shape{batch.tokens, values}), got(DType::bf16, Shape{batch.tokens, values});
+        const StateLayer mine{past.device.view(), problem.state.device.view()},
+            other{same_past.device.view(), same_state.device.view()};
+        ASSERT_EQ(problem.state.values, same_state.values);
+        causal_conv1d(problem.qkv.device, conv.device, other, batch.host, convolved, nullptr);
+        DeltaRuleInput rule = problem.input;
+        rule.query = convolved.view().columns(0, keys), rule.key = convolved.view().columns(keys, 2 * keys);
+        rule.value = convolved.view().columns(2 * keys, channels);
+        gated_delta_rule(rule, other, batch.host, attended, DeviceTensor(DType::u8, Shape{1}), nullptr);
+        gated_rms_norm(attended, gate.device, norm, want, nullptr);
+        const DeviceTensor arrivals(Shape{batch.host.sequences * key_heads},
+                                    std::vector<int32_t>(runs.size() * static_cast<size_t>(key_heads), 0));
+        const DeltaNetInput input{problem.qkv.device.view(), conv.device.view(), gate.device.view(),
+                                  problem.input, norm};
+        if (!delta_net_step_fits(input, batch.host)) GTEST_SKIP() << "no clusters";
+        delta_net_step(input, mine, batch.host, got, arrivals, nullptr);
+        EXPECT_LT(relative_error(got.floats(), want.floats()), 1e-3);
+        EXPECT_LT(relative_error(problem.state.device.floats(), same_state.device.floats()), 1e-5);
+        EXPECT_EQ(past.device.floats(), same_past.device.floats());
+        for (const int32_t left : arrivals.integers()) EXPECT_EQ(left, 0);
+    }
+}
+
 }  // namespace
 }  // namespace sheaf::cuda

@@ -80,4 +80,23 @@ size_t gated_delta_rule_scratch_bytes(const DeltaRuleInput& input, const DeviceB
 void gated_delta_rule(const DeltaRuleInput& input, const StateLayer& state, const DeviceBatch& batch,
                       const Tensor& result, const Tensor& scratch, cudaStream_t stream);
 
+/// Inputs of a whole Gated DeltaNet layer between its projections. x: (tokens, channels) before the
+/// convolution, channels q | k | v; conv: f32 (channels, kernel); gate: (tokens, value_heads * value_dim);
+/// rule: what gated_delta_rule wants, but for query, key and value.
+struct DeltaNetInput {
+    Tensor x, conv, gate;
+    DeltaRuleInput rule;
+    Norm norm;
+};
+
+/// Whether delta_net_step can do this batch: bf16, heads of 128, kernel 4, at most one row a sequence, sm_90
+/// or later.
+bool delta_net_step_fits(const DeltaNetInput& input, const DeviceBatch& batch);
+
+/// causal_conv1d, gated_delta_rule and gated_rms_norm in one launch, with the same roundings. `arrivals`:
+/// i32, at least sequences * key_heads zeros, left zero again; not shared with a call that may run at the
+/// same time.
+void delta_net_step(const DeltaNetInput& input, const StateLayer& state, const DeviceBatch& batch,
+                    const Tensor& result, const Tensor& arrivals, cudaStream_t stream);
+
 }  // namespace sheaf::cuda

@@ -2,6 +2,7 @@
 // by its .cpp files. Must not know kernels.
 #pragma once
 
+#include "backend/cuda/cuda_error.h"
 #include "backend/cuda/sequence/kernels.h"
 #include "ops/ops.h"
 
@@ -31,6 +32,19 @@ inline const float* floats_of(const Tensor& x, int64_t elements) {
 inline bool fits_vectors(Element element, const Rows& x) {
     const int64_t bytes = element == Element::bf16 ? 2 : 4;
     return reinterpret_cast<uintptr_t>(x.data) % 16 == 0 && x.stride * bytes % 16 == 0;
+}
+
+/// A property of the current GPU.
+inline int32_t gpu(cudaDeviceAttr attribute) {
+    int device = 0, value = 0;
+    check(cudaGetDevice(&device), "current GPU");
+    check(cudaDeviceGetAttribute(&value, attribute, device), "property of the GPU");
+    return value;
+}
+
+/// Whether a block must do with 99 KiB of shared memory (consumer GPUs) instead of at least 200.
+inline bool has_small_blocks() {
+    return gpu(cudaDevAttrMaxSharedMemoryPerBlockOptin) < 210 * 1024;
 }
 
 inline Angles angles_of(const Tensor& positions, const Rotary& rotary, int64_t tokens) {

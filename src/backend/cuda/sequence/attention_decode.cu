@@ -1,0 +1,321 @@
+// Attention of sequences with few rows, on tensor cores: memory-bound, so everything serves the stream of
+// pages. The keys of a sequence are cut into parts; blocks take (sequence, tile of 16 query rows, kv head,
+// part) in turn. Query rows are (token, head of the kv head's group), so that pages are read once for the
+// whole group. Each of a block's warps has its own ring of key and value tiles (16 keys each) and its
+// own running softmax: no block barrier stands in the stream. Warps' results are merged in order at the end,
+// parts by a second kernel.
+#include "backend/cuda/sequence/attention_tiles.cuh"
+#include "backend/cuda/sequence/kernels.h"
+#include "backend/cuda/sequence/launch.cuh"
+
+namespace sheaf::cuda {
+namespace {
+
+constexpr int tile_keys = 16, tile_rows = 16;
+
+/// Shared memory (offsets and sizes in bytes): the warps' rings, the queries, the warps' maxima and sums, and
+/// the sequences' items.
+template <int head_dim, int block_warps, int ring_stages>
+struct Layout {
+    static constexpr int dim = head_dim, warps = block_warps, threads = 32 * warps, stages = ring_stages;
+    static constexpr int tile = tile_keys * dim * 2;
+    static constexpr int ring = stages * 2 * tile;  // of a warp
+    static constexpr int queries = warps * ring;
+    static constexpr int statistics = queries + tile_rows * dim * 2;
+    static constexpr int prefix = statistics + warps * 2 * tile_rows * 4;
+    static constexpr int bytes(int sequences) { return prefix + (sequences + 1) * 4; }
+    static_assert(ring >= tile_rows * dim * 4);  // a warp's output goes there at the end
+};
+
+/// What one block works on.
+struct Item {
+    int sequence, tile, kv_head, part, parts;
+    int begin, end;  // keys
+    int rows;        // of the sequence: count * group
+    int slot;        // of the part's result
+};
+
+struct Parts {
+    int count, span;
+};
+__device__ inline Parts parts_of(const DecodeWork& work, int sequence) {
+    const int length = work.attention.batch.context[sequence] + work.attention.batch.count[sequence];
+    const int span =
+        max(work.shortest_part, ((length + work.most_parts - 1) / work.most_parts + 63) / 64 * 64);
+    return {(length + span - 1) / span, span};
+}
+__device__ inline int group_of(const AttentionWork& work) {
+    return work.heads / work.pages.kv_heads;
+}
+__device__ inline int tiles_of(const DecodeWork& work, int sequence) {
+    const int count = work.attention.batch.count[sequence];
+    return count > work.longest ? 0 : (count * group_of(work.attention) + tile_rows - 1) / tile_rows;
+}
+
+__device__ inline Item item_of(const DecodeWork& work, const int* prefix, int index) {
+    const DeviceBatch& batch = work.attention.batch;
+    Item item;
+    item.sequence = find_sequence(prefix, batch.sequences, index);
+    const Parts parts = parts_of(work, item.sequence);
+    const int local = index - prefix[item.sequence], kv_heads = work.attention.pages.kv_heads;
+    item.part = local % parts.count, item.parts = parts.count;
+    item.kv_head = local / parts.count % kv_heads;
+    item.tile = local / parts.count / kv_heads;
+    item.begin = item.part * parts.span;
+    item.rows = batch.count[item.sequence] * group_of(work.attention);
+    item.end = min(item.begin + parts.span, batch.context[item.sequence] + batch.count[item.sequence]);
+    item.slot = ((item.sequence * work.most_tiles + item.tile) * kv_heads + item.kv_head) * work.most_parts +
+                item.part;
+    return item;
+}
+
+/// One tile of 16 keys and values of the item to a stage of the warp's ring; `offset`: lane r's key r in the
+/// pages.
+template <class L>
+__device__ inline void fetch_tile(const Pages& pages, uint32_t stage, int64_t offset, int valid_keys) {
+    constexpr int chunks = L::dim / 8;
+    const int lane = threadIdx.x % 32, real_chunks = pages.head_dim / 8;
+    const bf16 *keys = static_cast<const bf16*>(pages.keys), *values = static_cast<const bf16*>(pages.values);
+#pragma unroll
+    for (int i = 0; i < tile_keys * chunks / 32; ++i) {
+        const int index = i * 32 + lane, row = index / chunks, chunk = index % chunks;
+        const int64_t at = __shfl_sync(0xffffffffu, offset, row) + chunk * 8;
+        const bool valid = row < valid_keys && chunk < real_chunks;
+        copy16(tile_address<L::dim>(stage, row, chunk), valid ? keys + at : keys, valid);
+        copy16(tile_address<L::dim>(stage + L::tile, row, chunk), valid ? values + at : values, valid);
+    }
+}
+
+template <class L>
+__device__ inline void fetch_queries(const AttentionWork& work, const Item& item, uint32_t to) {
+    constexpr int chunks = L::dim / 8;
+    const int group = group_of(work), real_chunks = work.pages.head_dim / 8;
+    for (int index = threadIdx.x; index < tile_rows * chunks; index += L::threads) {
+        const int row = index / chunks, chunk = index % chunks, number = item.tile * tile_rows + row;
+        const bool valid = number < item.rows && chunk < real_chunks;
+        const int token = work.batch.begin[item.sequence] + (valid ? number / group : 0);
+        const int head = item.kv_head * group + (valid ? number % group : 0);
+        const bf16* from = static_cast<const bf16*>(work.query.data) + token * work.query.stride +
+                           head * work.pages.head_dim + (valid ? chunk * 8 : 0);
+        copy16(tile_address<L::dim>(to, row, chunk), from, valid);
+    }
+}
+
+/// The warp's share of the item's keys: tiles warp, warp + 4, ...
+template <class L>
+__device__ void stream_keys(const DecodeWork& work, const Item& item, uint32_t ring, uint32_t queries,
+                            QueryRows<L::dim>& rows) {
+    const AttentionWork& attention = work.attention;
+    const Pages& pages = attention.pages;
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const int32_t* blocks =
+        attention.batch.block_table + static_cast<int64_t>(item.sequence) * attention.batch.block_stride;
+    const int count = (item.end - item.begin + tile_keys - 1) / tile_keys;
+    auto offset_of = [&](int tile) -> int64_t {
+        const int key = item.begin + tile * tile_keys + lane % tile_keys;
+        return key < item.end ? page_offset(pages, blocks, key) + item.kv_head * pages.head_dim : 0;
+    };
+    int64_t offset = offset_of(warp);
+    int next = warp, stage_in = 0;
+    auto fetch = [&] {
+        if (next < count) {
+            const int64_t now = offset;
+            offset = offset_of(next + L::warps);
+            fetch_tile<L>(pages, ring + stage_in * 2 * L::tile, now,
+                          item.end - item.begin - next * tile_keys);
+        }
+        commit_copies();
+        next += L::warps, stage_in = stage_in + 1 == L::stages ? 0 : stage_in + 1;
+    };
+    fetch_queries<L>(attention, item, queries);
+    commit_copies();
+    for (int i = 0; i < L::stages - 1; ++i) fetch();
+    wait_copies<L::stages - 1>();
+    __syncthreads();
+    const int first = item.tile * tile_rows + lane / 4, group = group_of(attention);
+    const int context = attention.batch.context[item.sequence];
+    const int last[2] = {context + first / group, context + (first + 8) / group};
+    int stage = 0;
+    for (int tile = warp; tile < count; tile += L::warps) {
+        wait_copies<L::stages - 2>();
+        __syncwarp();
+        fetch();
+        const uint32_t at = ring + stage * 2 * L::tile;
+        attend_tile<L::dim, tile_keys>(rows, queries, at, at + L::tile, item.begin + tile * tile_keys, last,
+                                       attention.factor);
+        stage = stage + 1 == L::stages ? 0 : stage + 1;
+        __syncwarp();
+    }
+    wait_copies<0>();
+}
+
+/// The warps' rows to shared memory: output by rows in each warp's ring, maxima and sums beside.
+template <class L>
+__device__ void leave_rows(QueryRows<L::dim>& rows, char* memory) {
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    rows.finish();
+    auto* output = reinterpret_cast<float*>(memory + warp * L::ring);
+    auto* statistics = reinterpret_cast<float*>(memory + L::statistics) + warp * 2 * tile_rows;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+        const int row = lane / 4 + 8 * r;
+#pragma unroll
+        for (int i = 0; i < L::dim / 8; ++i)
+            *reinterpret_cast<float2*>(output + row * L::dim + ((8 * i + lane % 4 * 2) ^ (row % 4 * 8))) =
+                make_float2(rows.output[i][2 * r], rows.output[i][2 * r + 1]);
+        if (lane % 4 == 0) statistics[row] = rows.maximum[r], statistics[tile_rows + row] = rows.sum[r];
+    }
+}
+
+__device__ inline float opened(const AttentionWork& work, int64_t row, int head, int d, float x) {
+    if (!work.gate.data) return x;
+    const bf16* gate = static_cast<const bf16*>(work.gate.data) + row * work.gate.stride;
+    return x * sigmoid(to_float(gate[head * work.gate_step + d]));
+}
+
+/// Merges the warps' rows; to the result when the item is the only part, else to its slot.
+template <class L>
+__device__ void merge_warps(const DecodeWork& work, const Item& item, const char* memory) {
+    const AttentionWork& attention = work.attention;
+    const auto* statistics = reinterpret_cast<const float*>(memory + L::statistics);
+    const int group = group_of(attention), head_dim = attention.pages.head_dim;
+    float* slot = work.parts + static_cast<int64_t>(item.slot) * tile_rows * (head_dim + 2);
+    for (int row = threadIdx.x / 32; row < tile_rows; row += L::warps) {
+        const int number = item.tile * tile_rows + row;
+        if (number >= item.rows) break;
+        float maximum = -INFINITY, sum = 0, factors[L::warps];
+        for (int w = 0; w < L::warps; ++w) maximum = fmaxf(maximum, statistics[w * 2 * tile_rows + row]);
+        const float origin = maximum == -INFINITY ? 0.0f : maximum;
+#pragma unroll
+        for (int w = 0; w < L::warps; ++w) {
+            factors[w] = exp2f(statistics[w * 2 * tile_rows + row] - origin);
+            sum += factors[w] * statistics[(w * 2 + 1) * tile_rows + row];
+        }
+        const int64_t token = attention.batch.begin[item.sequence] + number / group;
+        const int head = item.kv_head * group + number % group;
+        bf16* result =
+            static_cast<bf16*>(attention.result.data) + token * attention.result.stride + head * head_dim;
+        for (int d = threadIdx.x % 32; d < head_dim; d += 32) {
+            float x = 0;
+#pragma unroll
+            for (int w = 0; w < L::warps; ++w)
+                x += factors[w] *
+                     reinterpret_cast<const float*>(memory + w * L::ring)[row * L::dim + (d ^ (row % 4 * 8))];
+            if (item.parts == 1)
+                result[d] = from_float<bf16>(opened(attention, token, head, d, x / sum));
+            else
+                slot[row * head_dim + d] = x;
+        }
+        if (item.parts > 1 && threadIdx.x % 32 == 0)
+            slot[tile_rows * head_dim + row] = maximum, slot[tile_rows * (head_dim + 1) + row] = sum;
+    }
+}
+
+template <class L>
+__global__ void __launch_bounds__(L::threads) decode_kernel(DecodeWork work) {
+    extern __shared__ __align__(128) char memory[];
+    int* prefix = reinterpret_cast<int*>(memory + L::prefix);
+    const DeviceBatch& batch = work.attention.batch;
+    const int kv_heads = work.attention.pages.kv_heads;
+    count_items(prefix, batch.sequences, [&](int sequence) {
+        return tiles_of(work, sequence) * kv_heads * parts_of(work, sequence).count;
+    });
+    let_next_start();
+    wait_for_previous();
+    const uint32_t base = shared_address(memory);
+    for (int index = blockIdx.x; index < prefix[batch.sequences]; index += gridDim.x) {
+        const Item item = item_of(work, prefix, index);
+        QueryRows<L::dim> rows;
+        rows.clear();
+        stream_keys<L>(work, item, base + threadIdx.x / 32 * L::ring, base + L::queries, rows);
+        leave_rows<L>(rows, memory);
+        __syncthreads();
+        merge_warps<L>(work, item, memory);
+        __syncthreads();
+    }
+}
+
+/// One block per row and head: the parts' outputs, weighted by their maxima, in order.
+__global__ void __launch_bounds__(128) merge_kernel(DecodeWork work) {
+    constexpr int most = 64;
+    __shared__ float factors[most];
+    __shared__ float total;
+    const AttentionWork& attention = work.attention;
+    const int row = blockIdx.x, head = blockIdx.y, head_dim = attention.pages.head_dim,
+              group = group_of(attention);
+    const BatchRow place = batch_row(attention.batch, row);
+    let_next_start();
+    wait_for_previous();
+    if (!place.active || attention.batch.count[place.sequence] > work.longest) return;
+    const int parts = parts_of(work, place.sequence).count;
+    if (parts == 1) return;
+    const int kv_head = head / group, number = place.index * group + head % group, line = number % tile_rows;
+    const int64_t size = static_cast<int64_t>(tile_rows) * (head_dim + 2);
+    const float* slots =
+        work.parts + ((static_cast<int64_t>(place.sequence) * work.most_tiles + number / tile_rows) *
+                          attention.pages.kv_heads +
+                      kv_head) *
+                         work.most_parts * size;
+    if (threadIdx.x < 32) {
+        float maximum = -INFINITY, sum = 0;
+        for (int p = threadIdx.x; p < parts; p += 32)
+            maximum = fmaxf(maximum, slots[p * size + tile_rows * head_dim + line]);
+        for (int step = 16; step > 0; step /= 2)
+            maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, step));
+        for (int p = threadIdx.x; p < parts; p += 32) {
+            factors[p] = exp2f(slots[p * size + tile_rows * head_dim + line] - maximum);
+            sum += factors[p] * slots[p * size + tile_rows * (head_dim + 1) + line];
+        }
+        sum = warp_sum(sum);
+        if (threadIdx.x == 0) total = sum;
+    }
+    __syncthreads();
+    bf16* result =
+        static_cast<bf16*>(attention.result.data) + row * attention.result.stride + head * head_dim;
+    for (int d = 2 * threadIdx.x; d < head_dim; d += 256) {
+        float x = 0, y = 0;
+#pragma unroll 16
+        for (int p = 0; p < parts; ++p) {
+            const float2 part = *reinterpret_cast<const float2*>(slots + p * size + line * head_dim + d);
+            x = fmaf(factors[p], part.x, x), y = fmaf(factors[p], part.y, y);
+        }
+        result[d] = from_float<bf16>(opened(attention, row, head, d, x / total));
+        result[d + 1] = from_float<bf16>(opened(attention, row, head, d + 1, y / total));
+    }
+}
+
+template <class L>
+cudaError_t start(const DecodeWork& work, cudaStream_t stream) {
+    const int bytes = L::bytes(work.attention.batch.sequences);
+    const cudaError_t status =
+        cudaFuncSetAttribute(decode_kernel<L>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    if (status != cudaSuccess) return status;
+    return launch_early(
+        decode_kernel<L>,
+        {dim3(static_cast<unsigned>(work.blocks)), dim3(L::threads), static_cast<size_t>(bytes)}, stream,
+        work);
+}
+
+template <int dim>
+cudaError_t start(const DecodeWork& work, cudaStream_t stream) {
+    return work.small ? start<Layout<dim, 2, 2>>(work, stream) : start<Layout<dim, 4, 3>>(work, stream);
+}
+
+}  // namespace
+
+cudaError_t launch_decode_attention(const DecodeWork& work, cudaStream_t stream) {
+    const AttentionWork& attention = work.attention;
+    if (attention.batch.tokens == 0) return cudaSuccess;
+    cudaError_t status;
+    if (attention.pages.head_dim <= 64)
+        status = start<64>(work, stream);
+    else if (attention.pages.head_dim <= 128)
+        status = start<128>(work, stream);
+    else
+        status = start<256>(work, stream);
+    if (status != cudaSuccess || work.most_parts == 1) return status;
+    const dim3 grid(static_cast<unsigned>(attention.batch.tokens), static_cast<unsigned>(attention.heads));
+    return launch_early(merge_kernel, {grid, dim3(128)}, stream, work);
+}
+
+}  // namespace sheaf::cuda
