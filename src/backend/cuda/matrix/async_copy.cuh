@@ -77,6 +77,46 @@ __device__ inline void bulk_copy(void* shared, const void* global, uint32_t byte
 #endif
 }
 
+/// The same into both blocks of a cluster of two, at the same place, each block's own barrier told.
+__device__ inline void bulk_copy_to_both(void* shared, const void* global, uint32_t bytes,
+                                         uint64_t* barrier) {
+#if __CUDA_ARCH__ >= 900
+    const uint16_t both = 3;
+    asm volatile(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], "
+        "%2, [%3], "
+        "%4;" ::"r"(shared_address(shared)),
+        "l"(global), "r"(bytes), "r"(shared_address(barrier)), "h"(both)
+        : "memory");
+#endif
+}
+
+/// Arrives at the same barrier of block `rank` of the cluster.
+__device__ inline void barrier_arrive_at(uint64_t* barrier, uint32_t rank) {
+#if __CUDA_ARCH__ >= 900
+    asm volatile(
+        "{ .reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1; "
+        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote]; }" ::"r"(shared_address(barrier)),
+        "r"(rank)
+        : "memory");
+#endif
+}
+
+__device__ inline uint32_t cluster_rank() {
+    uint32_t rank = 0;
+#if __CUDA_ARCH__ >= 900
+    asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+#endif
+    return rank;
+}
+
+/// All threads of the cluster's blocks.
+__device__ inline void cluster_barrier() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.arrive.release; barrier.cluster.wait.acquire;" ::: "memory");
+#endif
+}
+
 /// The same by a whole warp, with cp.async.
 __device__ inline void warp_copy(void* shared, const void* global, uint32_t bytes) {
     const uint32_t target = shared_address(shared);

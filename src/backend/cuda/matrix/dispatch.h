@@ -37,15 +37,19 @@ struct MoeShape {
 };
 MoePath moe_path(const MoeShape& shape);
 
+/// How many blocks of a tile product share the reading of `rows` rows of activations.
+int tile_cluster(int64_t rows);
+
 /// A fixed choice wherever the kernel can run: for tests and benches, and for results that do not depend on
 /// what else is in the batch (batch_invariant_paths). Set before any work is recorded.
 struct ForcedPaths {
     std::optional<LinearPath> linear;
     std::optional<MoePath> moe;
+    std::optional<int> tile_cluster;
 };
 void force_paths(const ForcedPaths& paths);
 
 /// A row's result is the same bits for any number of rows beside it; costs the speed of long batches.
-constexpr ForcedPaths batch_invariant_paths{LinearPath::stream, MoePath::by_rows};
+constexpr ForcedPaths batch_invariant_paths{LinearPath::stream, MoePath::by_rows, {}};
 
 }  // namespace sheaf::cuda

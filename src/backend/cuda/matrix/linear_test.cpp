@@ -102,9 +102,15 @@ TEST(CudaLinear, EveryPathEqualsTheDefinition) {
     for (const LinearPath path :
          {LinearPath::plain, LinearPath::stream, LinearPath::tiles, LinearPath::library}) {
         SCOPED_TRACE(static_cast<int>(path));
-        force_paths({path, {}});
+        force_paths({path, {}, {}});
         for (const Case& one : cases()) check_case(one, ComputeType::bf16);
     }
+    force_paths({});
+}
+
+TEST(CudaLinear, BlocksThatShareActivations) {
+    force_paths({LinearPath::tiles, {}, 2});
+    for (const Case& one : cases()) check_case(one, ComputeType::bf16);
     force_paths({});
 }
 

@@ -100,7 +100,8 @@ void moe_on_tiles(const Tensor& x, const Routing& routing, const CudaExperts& ex
                            routing.weights.data<float>(),
                            grouping.tiles,
                            grouping.tile_count,
-                           grouping.pair_of_place};
+                           grouping.pair_of_place,
+                           tile_cluster(pairs / experts.count)};
     launch_tile_gate_up(call, stream);
     launch_tile_down(call, stream);
     launch_add_choices(scratch.rows, false, grouping.place_of_pair, tokens, top_k, experts.hidden, y.raw(),
@@ -151,7 +152,7 @@ void linear(const Tensor& x, const CudaLinear& weight, const Tensor& y, const Te
             launch_arrange(x, nullptr, 1, nullptr, arranged, rows, stream);
             return launch_tile_linear(arranged, rows, weight.matrix(), y,
                                       parts.take<float>(static_cast<int64_t>(partial / sizeof(float))),
-                                      stream);
+                                      tile_cluster(x.size(0)), stream);
         }
         case LinearPath::library:
             return library_linear(

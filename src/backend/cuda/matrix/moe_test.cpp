@@ -156,7 +156,7 @@ TEST(CudaMoe, FloatsEqualTheDefinition) {
 TEST(CudaMoe, EveryPathEqualsTheDefinition) {
     for (const MoePath path : {MoePath::by_tokens, MoePath::by_rows, MoePath::tiles}) {
         SCOPED_TRACE(static_cast<int>(path));
-        force_paths({{}, path});
+        force_paths({{}, path, {}});
         check_experts(
             "int4", whole, [](int64_t i) { return int4_expert(i, whole); }, false, ComputeType::bf16);
         check_experts(
@@ -170,6 +170,13 @@ TEST(CudaMoe, EveryPathEqualsTheDefinition) {
         check_experts(
             "bf16", whole, [](int64_t i) { return bf16_expert(i, whole); }, false, ComputeType::bf16);
     }
+    force_paths({});
+}
+
+TEST(CudaMoe, BlocksThatShareActivations) {
+    force_paths({{}, MoePath::tiles, 2});
+    check_experts(
+        "int4", whole, [](int64_t i) { return int4_expert(i, whole); }, false, ComputeType::bf16);
     force_paths({});
 }
 
@@ -214,7 +221,7 @@ TEST(CudaMoe, LargeShapesEqualThePlainKernels) {
                 const auto truth = wanted.floats();
                 for (const auto& path : {std::optional<MoePath>{}, std::optional(MoePath::by_rows),
                                          std::optional(MoePath::tiles)}) {
-                    force_paths({{}, path});
+                    force_paths({{}, path, {}});
                     EXPECT_LT(relative_error(run(x, ids, weights, *experts), truth), 6e-3)
                         << sizes.count << " experts, " << tokens << " tokens, routing "
                         << static_cast<int>(skew) << ", path " << (path ? static_cast<int>(*path) : -1);
