@@ -125,6 +125,18 @@ Tensor CudaOps::gated_delta_rule(const DeltaRuleInput& input, const StateLayer& 
     return result;
 }
 
+Tensor CudaOps::gated_delta_net(const GatedDeltaNetInput& input, const StateLayer& state,
+                                const Batch& batch) {
+    const DeviceBatch& spans = device_batch(batch);
+    const DeltaNetInput own{
+        .x = input.x, .conv = input.taps, .gate = input.gate, .rule = input.rule, .norm = input.norm};
+    const bool room = spans.sequences * input.rule.key_heads <= arrivals_.elements();
+    if (!room || !delta_net_step_fits(own, spans)) return Ops::gated_delta_net(input, state, batch);
+    const Tensor result = make(activation_dtype(), input.gate.shape());
+    delta_net_step(own, state, spans, result, arrivals_, stream());
+    return result;
+}
+
 Routing CudaOps::route(const Tensor& x, const Linear& router, int64_t k) {
     constexpr int64_t most_experts = 512, most_choices = 16;  // of the fused kernel
     if (router->out > most_experts || k > most_choices) return Ops::route(x, router, k);

@@ -28,7 +28,12 @@ CudaOps::CudaOps(std::shared_ptr<const CudaContext> context)
     : context_(std::move(context)),
       arena_([c = context_](size_t bytes) { return c->device_memory(bytes); }),
       uploads_(context_),
-      staging_(context_, uploads_) {}
+      staging_(context_, uploads_) {
+    constexpr int64_t most_arrivals = 32768;
+    arrivals_memory_ = context_->device_memory(most_arrivals * sizeof(int32_t));
+    arrivals_ = arrivals_memory_.tensor(DType::i32, Shape{most_arrivals});
+    check(cudaMemsetAsync(arrivals_.raw(), 0, arrivals_.bytes(), stream()), "clearing memory");
+}
 
 Tensor CudaOps::make(DType dtype, Shape shape) {
     return arena_.make(dtype, shape);

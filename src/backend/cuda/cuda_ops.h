@@ -58,6 +58,8 @@ class CudaOps final : public Ops {
                          const Batch& batch) override;
     Tensor gated_delta_rule(const DeltaRuleInput& input, const StateLayer& state,
                             const Batch& batch) override;
+    Tensor gated_delta_net(const GatedDeltaNetInput& input, const StateLayer& state,
+                           const Batch& batch) override;
     Routing route(const Tensor& x, const Linear& router, int64_t top_k) override;
     Tensor moe(const Tensor& x, const Routing& routing, const Experts& experts) override;
 
@@ -78,6 +80,8 @@ class CudaOps final : public Ops {
     StepUploads uploads_;
     BatchStaging staging_;
     Buffer download_memory_;  // page-locked
+    Tensor arrivals_;         // zeros by which the blocks of a DeltaNet step find one another
+    Buffer arrivals_memory_;
     bool recording_ = false;
 };
 

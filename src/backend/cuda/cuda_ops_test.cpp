@@ -305,6 +305,44 @@ TEST_P(CudaOpsTest, ConvolutionAndDeltaRule) {
         1e-5, 1e-2);
 }
 
+TEST_P(CudaOpsTest, DeltaNetLayerInOneOperator) {
+    constexpr int64_t kernel = 4, key_heads = 2, value_heads = 4, dim = 128,
+                      channels = (2 * key_heads + value_heads) * dim;
+    const HostTensor taps = random_tensor(DType::f32, Shape{channels, kernel}, 1),
+                     conv = random_tensor(DType::f32, Shape{5, kernel - 1, channels}, 2),
+                     recurrent = random_tensor(DType::f32, Shape{5, value_heads, dim, dim}, 6),
+                     a_log = random_tensor(DType::f32, Shape{value_heads}, 3, 2.0),
+                     dt_bias = random_tensor(DType::f32, Shape{value_heads}, 4, 2.0),
+                     norm = random_tensor(DType::f32, Shape{dim}, 5);
+    // Decode of three sequences; a batch with a prompt.
+    const std::vector<std::vector<SequenceSpan>> batches{
+        {{0, 1, 9, 4, {}}, {1, 1, 0, 0, {}}, {2, 1, 70, 2, {}}}, {{0, 1, 9, 3, {}}, {1, 90, 0, 1, {}}}};
+    for (const auto& spans : batches) {
+        const int64_t tokens = spans.back().begin + spans.back().count;
+        // All projections side by side, as a joined product gives them.
+        const HostTensor all = random(Shape{tokens, channels + value_heads * dim + 2 * value_heads}, 7);
+        compare(
+            fmt::format("DeltaNet, {} tokens", tokens),
+            [&](Side& s) {
+                const Tensor x = s.act(all);
+                const StateLayer state{s.put(conv), s.put(recurrent)};
+                const int64_t gate = channels, b = gate + value_heads * dim, a = b + value_heads;
+                GatedDeltaNetInput input{
+                    x.columns(0, channels), s.put(taps), x.columns(gate, b), {}, {s.put(norm), 1e-6f}};
+                input.rule.b = x.columns(b, a), input.rule.a = x.columns(a, a + value_heads);
+                input.rule.a_log = s.put(a_log), input.rule.dt_bias = s.put(dt_bias);
+                input.rule.key_heads = key_heads, input.rule.value_heads = value_heads;
+                input.rule.key_dim = input.rule.value_dim = dim;
+                Batch batch;
+                batch.sequences = spans;
+                const Tensor y = s.definition ? s.ops->Ops::gated_delta_net(input, state, batch)
+                                              : s.ops->gated_delta_net(input, state, batch);
+                return Values{s.get(y), s.get(state.conv), s.get(state.recurrent)};
+            },
+            1e-5, 1.5e-2);
+    }
+}
+
 TEST_P(CudaOpsTest, LinearAndExperts) {
     constexpr int64_t hidden = 128, intermediate = 64, experts = 13, k = 4;
     using cpu::testing::dense_linear;
