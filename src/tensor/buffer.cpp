@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t alignment = 64;
 constexpr size_t huge_page = 2u << 20;
-constexpr size_t arena_block = 4u << 20;
+constexpr size_t arena_block = 4u << 20, largest_arena_block = 256u << 20;
 
 size_t round_up(size_t value, size_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
@@ -52,7 +52,7 @@ Tensor Arena::make(DType dtype, Shape shape) {
     }
     if (area.block == area.blocks.size()) {
         const size_t previous = area.blocks.empty() ? 0 : area.blocks.back().bytes();
-        area.blocks.push_back(allocate_(std::max({bytes, arena_block, 2 * previous})));
+        area.blocks.push_back(allocate_(std::max({bytes, arena_block, std::min(2 * previous, largest_arena_block)})));
         area.offset = 0;
     }
     Tensor tensor(static_cast<char*>(area.blocks[area.block].data()) + area.offset, dtype, shape);
