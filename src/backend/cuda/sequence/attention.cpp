@@ -49,11 +49,11 @@ AttentionWork attention_work(const Tensor& query, const KvLayer& cache, const De
 
 /// Runs of up to `longest` rows are decoded: with many query rows per pass over the pages the prefill kernel
 /// reads them less often. Parts of the keys: 64 at one stream, so that 2 kv heads fill 132 multiprocessors; a
-/// part costs 16 rows of scratch, so many streams (which fill the GPU anyway) get fewer. 1 below: the same
-/// sequence is then cut differently; up to `streams` tiles of 16 query rows its parts depend on its own
-/// length alone.
+/// part costs 16 rows of scratch, so batches of more than `streams` tiles of 16 query rows (which fill the
+/// GPU anyway) get fewer. Below that a sequence is cut by its own length alone.
 struct DecodeChoice {
     int32_t longest = 4, shortest_part = 128, most_parts = 64, fewest_parts = 8, streams = 64;
+    DecodeShape shape = DecodeShape::whole;
 };
 constexpr DecodeChoice decode_choice;
 
@@ -93,10 +93,11 @@ void attend(AttentionWork work, const Tensor& scratch, size_t scratch_offset, cu
     if (decodes(work.batch)) {
         DecodeWork decode = decode_work(work.heads / work.pages.kv_heads, work.batch);
         decode.attention = work;
-        decode.small = has_small_blocks();
+        decode.shape = has_small_blocks() ? DecodeShape::small : decode_choice.shape;
         decode.parts = reinterpret_cast<float*>(static_cast<char*>(scratch.raw()) + scratch_offset);
+        const int64_t blocks_per_multiprocessor = decode.shape == DecodeShape::half ? 2 : 1;
         decode.blocks = static_cast<int32_t>(std::min<int64_t>(
-            gpu(cudaDevAttrMultiProcessorCount),
+            blocks_per_multiprocessor * gpu(cudaDevAttrMultiProcessorCount),
             int64_t{work.batch.sequences} * decode.most_tiles * work.pages.kv_heads * decode.most_parts));
         if (decode.blocks > 0) check(launch_decode_attention(decode, stream), "attention of few rows");
     }

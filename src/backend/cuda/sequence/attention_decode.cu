@@ -298,7 +298,15 @@ cudaError_t start(const DecodeWork& work, cudaStream_t stream) {
 
 template <int dim>
 cudaError_t start(const DecodeWork& work, cudaStream_t stream) {
-    return work.small ? start<Layout<dim, 2, 2>>(work, stream) : start<Layout<dim, 4, 3>>(work, stream);
+    switch (work.shape) {
+        case DecodeShape::small:
+            return start<Layout<dim, 2, 2>>(work, stream);
+        case DecodeShape::half:
+            return start<Layout<dim, 2, 3>>(work, stream);
+        case DecodeShape::whole:
+            return start<Layout<dim, 4, 3>>(work, stream);
+    }
+    return cudaErrorInvalidValue;
 }
 
 }  // namespace

@@ -84,6 +84,9 @@ cudaError_t launch_clear_padding(const AttentionWork& work, cudaStream_t stream)
 /// Any element type, one block per (row, head): slow.
 cudaError_t launch_plain_attention(const AttentionWork& work, cudaStream_t stream);
 
+/// Blocks of the decode kernel: four warps and 200 KiB of shared memory; two warps and 104 KiB, two blocks to
+/// a multiprocessor; two warps and 72 KiB.
+enum class DecodeShape { whole, half, small };
 /// bf16, runs of at most `longest` rows; few blocks, each taking parts in turn.
 struct DecodeWork {
     AttentionWork attention;  // factor: times log2(e), as in prefill
@@ -92,7 +95,7 @@ struct DecodeWork {
     int32_t most_tiles = 0;   // of 16 query rows: longest * heads / kv_heads / 16, rounded up
     int32_t most_parts = 1, shortest_part = 64;  // at most 64 parts; keys, a multiple of 64
     int32_t blocks = 1;
-    bool small = false;  // at most 99 KiB of shared memory
+    DecodeShape shape = DecodeShape::whole;
 };
 cudaError_t launch_decode_attention(const DecodeWork& work, cudaStream_t stream);
 
