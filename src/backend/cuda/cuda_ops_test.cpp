@@ -158,6 +158,36 @@ TEST_P(CudaOpsTest, RowsAndProducts) {
     EXPECT_TRUE(std::isnan(lost[0]) && std::isnan(lost[21]) && !std::isnan(lost[42]));
 }
 
+TEST_P(CudaOpsTest, RowsInVectors) {
+    for (const int64_t columns : {8, 64, 2048, 4096, 4104})
+        for (const int64_t rows : {1, 9, 333}) {
+            const HostTensor table = random_tensor(DType::bf16, Shape{700, columns}, 5),
+                             wide = random(Shape{rows, columns + 8}, 6), gate = random(Shape{rows, 3}, 7);
+            HostTensor places(DType::i32, Shape{rows});
+            for (int64_t i = 0; i < rows; ++i)
+                places.view.data<int32_t>()[i] = static_cast<int32_t>(i * 7 % 700);
+            compare(
+                fmt::format("vectors, {} x {}", rows, columns),
+                [&](Side& s) {
+                    const Tensor all = s.act(wide), open = s.act(gate).columns(1, 2);
+                    Values values;
+                    for (const int64_t first : {0, 4, 8}) {  // 4: not at 16 bytes
+                        const Tensor x = all.columns(first, first + columns), y = all.columns(8, 8 + columns);
+                        values.push_back(s.get(s.definition ? s.ops->Ops::add_gated(x, y, open)
+                                                            : s.ops->add_gated(x, y, open)));
+                        values.push_back(s.get(
+                            s.ops->gather_rows(x, s.put(integers({0, static_cast<int32_t>(rows - 1)})))));
+                    }
+                    values.push_back(s.get(s.ops->gather_rows(s.put(table), s.put(places))));
+                    return values;
+                },
+                2e-6, 8e-3);
+        }
+    const HostTensor table = random_tensor(DType::bf16, Shape{4, 64}, 5);
+    const auto lost = gpu.get(gpu.ops->gather_rows(gpu.put(table), gpu.put(integers({4, -1, 3}))));
+    EXPECT_TRUE(std::isnan(lost[0]) && std::isnan(lost[127]) && !std::isnan(lost[128]));
+}
+
 TEST_P(CudaOpsTest, SoftmaxAndTopK) {
     const HostTensor x = random(Shape{5, 333}, 1, 8.0), valid = integers({333, 1, 100, 7, 200});
     HostTensor ties(DType::f32, Shape{1, 7});

@@ -2,6 +2,7 @@
 #include "backend/cuda/cuda_error.h"
 #include "backend/cuda/matrix_view.cuh"
 #include "backend/cuda/primitives.h"
+#include "backend/cuda/row_vectors.h"
 
 namespace sheaf::cuda {
 namespace {
@@ -83,16 +84,6 @@ struct ApplyBinary {
                             : function == Binary::subtract ? left - right
                                                            : left * right;
         y.at(r, c) = from_float<C>(value);
-    }
-};
-
-template <class T>
-struct AddGated {
-    MatrixView<const T> x, y, gate;
-    MatrixView<T> result;
-    __device__ void operator()(int64_t r, int64_t c) const {
-        result.at(r, c) =
-            from_float<T>(to_float(x.at(r, c)) + to_float(y.at(r, c)) * sigmoid(to_float(gate.at(r, 0))));
     }
 };
 
@@ -210,18 +201,6 @@ void binary(Binary function, const Tensor& x, const Tensor& b, const Tensor& res
     });
 }
 
-void add_gated(const Tensor& x, const Tensor& y, const Tensor& gate, const Tensor& result,
-               cudaStream_t stream) {
-    SHEAF_CHECK(x.dtype() == result.dtype() && y.dtype() == x.dtype() && gate.dtype() == x.dtype());
-    with_float(x.dtype(), [&](auto type) {
-        using T = decltype(type);
-        launch(result,
-               AddGated<T>{MatrixView<const T>(x), MatrixView<const T>(y), MatrixView<const T>(gate),
-                           MatrixView<T>(result)},
-               "add_gated", stream);
-    });
-}
-
 void scale(const Tensor& x, float factor, const Tensor& result, cudaStream_t stream) {
     SHEAF_CHECK(x.dtype() == result.dtype());
     with_float(x.dtype(), [&](auto type) {
@@ -260,6 +239,7 @@ void place_columns(const Tensor& x, const Tensor& result, int64_t first, cudaStr
 
 void gather_rows(const Tensor& table, const Tensor& indices, const Tensor& result, cudaStream_t stream) {
     const auto* rows = indices.data<int32_t>();
+    if (gather_vectors(table, indices, result, stream)) return;
     if (table.dtype() == DType::i32)
         return launch(result,
                       GatherIntegers{MatrixView<const int32_t>(table), rows, MatrixView<int32_t>(result)},
