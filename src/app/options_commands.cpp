@@ -158,11 +158,16 @@ constexpr OptionSpec inspect_table[] = {
 };
 
 constexpr OptionSpec plan_table[] = {
+    {.name = "gpu",
+     .kind = text,
+     .value = "NAME",
+     .help = "memory, bandwidth and speed of a known one: h200, h100, b200, a100-80gb, l40s, rtx-pro-6000, "
+             "rtx-5090, rtx-4090, rtx-3090"},
     {.name = "gpus",
      .kind = integer,
      .value = "N",
      .fallback = "0",
-     .help = "devices that share the model; 0 without --gpu-memory: host memory only",
+     .help = "devices that share the model; 0 without --gpu or --gpu-memory: host memory only",
      .min = 0,
      .max = 1024},
     {.name = "gpu-memory", .kind = bytes, .value = "BYTES", .help = "usable memory of one device", .min = 1},

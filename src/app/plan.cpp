@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/commands.h"
+#include "app/gpu_models.h"
 #include "app/model_source.h"
 #include "app/options_values.h"
 #include "app/output.h"
@@ -40,11 +41,18 @@ PlanRequest read_request(const Options& options, const ModelConfig& config) {
     request.device_memory = static_cast<uint64_t>(options.maybe_integer("gpu-memory").value_or(0));
     request.host_memory =
         static_cast<uint64_t>(options.maybe_integer("ram").value_or(static_cast<int64_t>(memory_here())));
-    if (request.devices > 0 && request.device_memory == 0)
-        throw UsageError("--gpus needs --gpu-memory BYTES, such as 139GiB");
-    if (request.devices == 0 && request.device_memory > 0) request.devices = 1;
     request.bandwidth = options.maybe_number("bandwidth").value_or(0) * 1e9;
     request.flops = options.maybe_number("flops").value_or(0) * 1e12;
+    if (options.given("gpu")) {
+        const GpuModel& gpu = gpu_model(options.text("gpu"));
+        if (request.device_memory == 0)
+            request.device_memory = static_cast<uint64_t>(gpu.memory_gib * 0x1p30);
+        if (request.bandwidth == 0) request.bandwidth = gpu.gigabytes_second * 1e9;
+        if (request.flops == 0) request.flops = gpu.tera_flops * 1e12;
+    }
+    if (request.devices > 0 && request.device_memory == 0)
+        throw UsageError("--gpus needs --gpu NAME or --gpu-memory BYTES, such as 139GiB");
+    if (request.devices == 0 && request.device_memory > 0) request.devices = 1;
     request.efficiency = options.number("efficiency");
     request.context =
         options.integer("context") < 0 ? config.text.max_position_embeddings : options.integer("context");
