@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "backend/cuda/matrix/dispatch.h"
+
 namespace sheaf::cuda {
 
 __device__ inline uint32_t shared_address(const void* p) {
@@ -48,13 +50,12 @@ __device__ inline void barrier_init_done() {
 #endif
 }
 
-/// How many times a slot's full barrier is arrived at: once by the announcing lane, or by all lanes'
-/// cp.async.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-constexpr uint32_t arrivals_of_producer = 1;
-#else
-constexpr uint32_t arrivals_of_producer = 32;
-#endif
+constexpr int filling_warps = 4;  // of Fill::lanes
+
+/// How many times a slot's full barrier is arrived at: by the announcing lane, or by all filling lanes.
+__device__ inline uint32_t fill_arrivals(Fill fill) {
+    return fill == Fill::bulk ? 1 : 32 * filling_warps;
+}
 
 /// One lane announces how many bytes will come.
 __device__ inline void expect_bytes(uint64_t* barrier, uint32_t bytes) {
@@ -77,53 +78,20 @@ __device__ inline void bulk_copy(void* shared, const void* global, uint32_t byte
 #endif
 }
 
-/// The same into both blocks of a cluster of two, at the same place, each block's own barrier told.
-__device__ inline void bulk_copy_to_both(void* shared, const void* global, uint32_t bytes,
-                                         uint64_t* barrier) {
-#if __CUDA_ARCH__ >= 900
-    const uint16_t both = 3;
-    asm volatile(
-        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], "
-        "%2, [%3], "
-        "%4;" ::"r"(shared_address(shared)),
-        "l"(global), "r"(bytes), "r"(shared_address(barrier)), "h"(both)
-        : "memory");
-#endif
-}
-
-/// Arrives at the same barrier of block `rank` of the cluster.
-__device__ inline void barrier_arrive_at(uint64_t* barrier, uint32_t rank) {
-#if __CUDA_ARCH__ >= 900
-    asm volatile(
-        "{ .reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1; "
-        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote]; }" ::"r"(shared_address(barrier)),
-        "r"(rank)
-        : "memory");
-#endif
-}
-
-__device__ inline uint32_t cluster_rank() {
-    uint32_t rank = 0;
-#if __CUDA_ARCH__ >= 900
-    asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-#endif
-    return rank;
-}
-
-/// All threads of the cluster's blocks.
-__device__ inline void cluster_barrier() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.arrive.release; barrier.cluster.wait.acquire;" ::: "memory");
-#endif
-}
-
-/// The same by a whole warp, with cp.async.
-__device__ inline void warp_copy(void* shared, const void* global, uint32_t bytes) {
+/// The same by `filling_warps` warps, `warp` being this one's number: kibibytes of a few pieces go round.
+__device__ inline void lanes_copy(void* shared, const void* global, uint32_t bytes, uint32_t warp) {
     const uint32_t target = shared_address(shared);
-    for (uint32_t at = threadIdx.x % 32 * 16; at < bytes; at += 512)
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(target + at),
+    for (uint32_t at = warp * 512 + threadIdx.x % 32 * 16; at < bytes; at += 512 * filling_warps)
+        asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16;" ::"r"(target + at),
                      "l"(static_cast<const uint8_t*>(global) + at)
                      : "memory");
+}
+
+/// Ordinary (and cp.async) writes to shared memory that this thread knows of come before wgmma's reads.
+__device__ inline void fence_for_wgmma() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
 }
 
 __device__ inline void arrive_after_copies(uint64_t* barrier) {

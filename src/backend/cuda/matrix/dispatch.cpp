@@ -52,8 +52,6 @@ bool can_run(MoePath path, const MoeShape& shape) {
 constexpr int64_t most_streamed_tokens = 8;
 constexpr int64_t most_rows_per_expert = 8;  // on average, until tiles are faster
 
-constexpr int64_t least_rows_to_share = int64_t{1} << 40;
-
 }  // namespace
 
 LinearPath linear_path(const LinearShape& shape) {
@@ -74,9 +72,12 @@ MoePath moe_path(const MoeShape& shape) {
     return MoePath::plain;
 }
 
-int tile_cluster(int64_t rows) {
-    if (forced.tile_cluster) return *forced.tile_cluster;
-    return rows >= least_rows_to_share ? 2 : 1;
+Fill stream_fill() {
+    return forced.fill ? *forced.fill : Fill::lanes;
+}
+
+Fill tile_fill() {
+    return forced.fill ? *forced.fill : Fill::bulk;
 }
 
 void force_paths(const ForcedPaths& paths) {

@@ -37,15 +37,18 @@ struct MoeShape {
 };
 MoePath moe_path(const MoeShape& shape);
 
-/// How many blocks of a tile product share the reading of `rows` rows of activations.
-int tile_cluster(int64_t rows);
+/// How the rings of the pipelined kernels are filled: by bulk copies of one lane (compute capability 9.0), or
+/// by the cp.async of all lanes of four warps.
+enum class Fill : int32_t { bulk, lanes };
+Fill stream_fill();
+Fill tile_fill();
 
 /// A fixed choice wherever the kernel can run: for tests and benches, and for results that do not depend on
 /// what else is in the batch (batch_invariant_paths). Set before any work is recorded.
 struct ForcedPaths {
     std::optional<LinearPath> linear;
     std::optional<MoePath> moe;
-    std::optional<int> tile_cluster;
+    std::optional<Fill> fill;
 };
 void force_paths(const ForcedPaths& paths);
 

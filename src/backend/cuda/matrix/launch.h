@@ -21,23 +21,21 @@ const DeviceLimits& device_limits();
 /// touches anything an earlier kernel reads or writes.
 template <class Call>
 void launch_kernel(void (*kernel)(const Call), dim3 blocks, unsigned threads, uint32_t shared,
-                   cudaStream_t stream, const char* name, const Call& call, unsigned cluster = 1) {
+                   cudaStream_t stream, const char* name, const Call& call) {
     if (shared > 48 * 1024)
         check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                    static_cast<int>(shared)),
               name);
-    cudaLaunchAttribute attributes[2] = {};
-    attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attributes[0].val.programmaticStreamSerializationAllowed = 1;
-    attributes[1].id = cudaLaunchAttributeClusterDimension;
-    attributes[1].val.clusterDim = {cluster, 1, 1};
+    cudaLaunchAttribute attribute{};
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
     cudaLaunchConfig_t config{};
     config.gridDim = blocks;
     config.blockDim = dim3(threads);
     config.dynamicSmemBytes = shared;
     config.stream = stream;
-    config.attrs = attributes;
-    config.numAttrs = device_limits().architecture < 90 ? 0 : cluster > 1 ? 2 : 1;
+    config.attrs = &attribute;
+    config.numAttrs = device_limits().architecture >= 90 ? 1 : 0;
     check(cudaLaunchKernelEx(&config, kernel, call), name);
 }
 

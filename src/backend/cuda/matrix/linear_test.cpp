@@ -108,9 +108,13 @@ TEST(CudaLinear, EveryPathEqualsTheDefinition) {
     force_paths({});
 }
 
-TEST(CudaLinear, BlocksThatShareActivations) {
-    force_paths({LinearPath::tiles, {}, 2});
-    for (const Case& one : cases()) check_case(one, ComputeType::bf16);
+TEST(CudaLinear, EveryFillEqualsTheDefinition) {
+    for (const LinearPath path : {LinearPath::stream, LinearPath::tiles})
+        for (const Fill fill : {Fill::bulk, Fill::lanes}) {
+            SCOPED_TRACE(10 * static_cast<int>(path) + static_cast<int>(fill));
+            force_paths({path, {}, fill});
+            for (const Case& one : cases()) check_case(one, ComputeType::bf16);
+        }
     force_paths({});
 }
 

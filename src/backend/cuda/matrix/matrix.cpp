@@ -76,7 +76,8 @@ struct MoeScratch {
         grouping.tile_count = parts.take<int32_t>(2);
     }
     static size_t size(const CudaExperts& experts, int64_t pairs, MoePath path) {
-        if (path == MoePath::plain) return static_cast<size_t>(pairs * experts.intermediate) * sizeof(float);
+        if (path == MoePath::plain)
+            return Cutter::padded(static_cast<size_t>(pairs * experts.intermediate) * sizeof(float));
         Cutter counter;
         MoeScratch().cut(counter, experts, pairs, path);
         return counter.taken();
@@ -100,8 +101,7 @@ void moe_on_tiles(const Tensor& x, const Routing& routing, const CudaExperts& ex
                            routing.weights.data<float>(),
                            grouping.tiles,
                            grouping.tile_count,
-                           grouping.pair_of_place,
-                           tile_cluster(pairs / experts.count)};
+                           grouping.pair_of_place};
     launch_tile_gate_up(call, stream);
     launch_tile_down(call, stream);
     launch_add_choices(scratch.rows, false, grouping.place_of_pair, tokens, top_k, experts.hidden, y.raw(),
@@ -109,7 +109,13 @@ void moe_on_tiles(const Tensor& x, const Routing& routing, const CudaExperts& ex
 }
 
 bool router_in_one(const DeviceMatrix& w, const Tensor& x) {
-    return w.store == Store::bf16 && in_vectors(x) && x.size(0) <= max_fused_router_tokens;
+    return w.store == Store::bf16 && in_vectors(x) && x.size(0) == 1;
+}
+
+/// A router with the rows of zeros that fill its last block as experts, so that rows of logits are aligned.
+DeviceMatrix filled_up(DeviceMatrix router) {
+    if (router.store != Store::int4 && !router.bias) router.out = static_cast<int64_t>(router.blocks) * 16;
+    return router;
 }
 
 /// Of any number of rows up to `tokens`: fewer rows may be split more often.
@@ -120,13 +126,43 @@ size_t most_partial_bytes(const DeviceMatrix& weight, int64_t tokens) {
     return most;
 }
 
+size_t product_scratch_bytes(const DeviceMatrix& weight, int64_t tokens) {
+    const LinearPath path = linear_path({weight, tokens, true});
+    if (path == LinearPath::library) return library_workspace_bytes;
+    if (path != LinearPath::tiles) return 0;
+    return Cutter::padded(arranged_bytes(tokens, weight.in)) + most_partial_bytes(weight, tokens);
+}
+
+void multiply(const Tensor& x, const DeviceMatrix& weight, const Tensor& y, Cutter parts,
+              cudaStream_t stream) {
+    switch (linear_path({weight, x.size(0), in_vectors(x)})) {
+        case LinearPath::plain:
+            return launch_plain_linear(x, weight, y, stream);
+        case LinearPath::stream:
+            for (int64_t begin = 0; begin < x.size(0); begin += max_stream_tokens) {
+                const int64_t end = std::min(x.size(0), begin + max_stream_tokens);
+                launch_stream_linear(x.rows(begin, end), weight, y.rows(begin, end), stream);
+            }
+            return;
+        case LinearPath::tiles: {
+            const int64_t rows = (x.size(0) + 7) / 8 * 8;
+            auto* arranged = parts.take<uint8_t>(static_cast<int64_t>(arranged_bytes(rows, x.size(1))));
+            const size_t partial = tile_linear_partial_bytes(weight, x.size(0));
+            launch_arrange(x, nullptr, 1, nullptr, arranged, rows, stream);
+            return launch_tile_linear(arranged, rows, weight, y,
+                                      parts.take<float>(static_cast<int64_t>(partial / sizeof(float))),
+                                      stream);
+        }
+        case LinearPath::library:
+            return library_linear(x, weight, y,
+                                  parts.take<uint8_t>(static_cast<int64_t>(library_workspace_bytes)), stream);
+    }
+}
+
 }  // namespace
 
 size_t linear_scratch_bytes(const CudaLinear& weight, int64_t tokens) {
-    const LinearPath path = linear_path({weight.matrix(), tokens, true});
-    if (path == LinearPath::library) return library_workspace_bytes;
-    if (path != LinearPath::tiles) return 0;
-    return Cutter::padded(arranged_bytes(tokens, weight.in)) + most_partial_bytes(weight.matrix(), tokens);
+    return product_scratch_bytes(weight.matrix(), tokens);
 }
 
 void linear(const Tensor& x, const CudaLinear& weight, const Tensor& y, const Tensor& scratch,
@@ -134,36 +170,13 @@ void linear(const Tensor& x, const CudaLinear& weight, const Tensor& y, const Te
     SHEAF_CHECK(is_activation(x) && is_activation(y) && x.size(1) == weight.in && y.size(1) == weight.out &&
                     x.size(0) == y.size(0),
                 "{} by ({}, {}) to {}", x.shape().to_string(), weight.out, weight.in, y.shape().to_string());
-    if (x.size(0) == 0) return;
-    switch (linear_path({weight.matrix(), x.size(0), in_vectors(x)})) {
-        case LinearPath::plain:
-            return launch_plain_linear(x, weight.matrix(), y, stream);
-        case LinearPath::stream:
-            for (int64_t begin = 0; begin < x.size(0); begin += max_stream_tokens) {
-                const int64_t end = std::min(x.size(0), begin + max_stream_tokens);
-                launch_stream_linear(x.rows(begin, end), weight.matrix(), y.rows(begin, end), stream);
-            }
-            return;
-        case LinearPath::tiles: {
-            const int64_t rows = (x.size(0) + 7) / 8 * 8;
-            Cutter parts(scratch);
-            auto* arranged = parts.take<uint8_t>(static_cast<int64_t>(arranged_bytes(rows, x.size(1))));
-            const size_t partial = tile_linear_partial_bytes(weight.matrix(), x.size(0));
-            launch_arrange(x, nullptr, 1, nullptr, arranged, rows, stream);
-            return launch_tile_linear(arranged, rows, weight.matrix(), y,
-                                      parts.take<float>(static_cast<int64_t>(partial / sizeof(float))),
-                                      tile_cluster(x.size(0)), stream);
-        }
-        case LinearPath::library:
-            return library_linear(
-                x, weight.matrix(), y,
-                Cutter(scratch).take<uint8_t>(static_cast<int64_t>(library_workspace_bytes)), stream);
-    }
+    if (x.size(0) > 0) multiply(x, weight.matrix(), y, Cutter(scratch), stream);
 }
 
 size_t route_scratch_bytes(const CudaLinear& router, int64_t tokens) {
-    return Cutter::padded(static_cast<size_t>(tokens * router.out) * sizeof(float)) +
-           linear_scratch_bytes(router, tokens);
+    const DeviceMatrix matrix = filled_up(router.matrix());
+    return Cutter::padded(static_cast<size_t>(tokens * matrix.out) * sizeof(float)) +
+           product_scratch_bytes(matrix, tokens);
 }
 
 void route(const Tensor& x, const CudaLinear& router, int64_t top_k, const Routing& result,
@@ -175,17 +188,13 @@ void route(const Tensor& x, const CudaLinear& router, int64_t top_k, const Routi
     if (tokens == 0) return;
     auto* ids = result.ids.data<int32_t>();
     auto* weights = result.weights.data<float>();
+    const DeviceMatrix matrix = filled_up(router.matrix());
     Cutter parts(scratch);
-    float* logits = parts.take<float>(tokens * router.out);
+    float* logits = parts.take<float>(tokens * matrix.out);
     if (router_in_one(router.matrix(), x))
         return launch_router(x, router.matrix(), top_k, logits, router.counters(), ids, weights, stream);
-    const auto used =
-        static_cast<int64_t>(Cutter::padded(static_cast<size_t>(tokens * router.out) * sizeof(float)));
-    const auto all = static_cast<int64_t>(scratch.bytes());
-    Tensor rest;
-    if (all > used) rest = Tensor(static_cast<uint8_t*>(scratch.raw()) + used, DType::u8, Shape{all - used});
-    linear(x, router, Tensor(logits, DType::f32, Shape{tokens, router.out}), rest, stream);
-    launch_top_k(logits, tokens, router.out, top_k, ids, weights, stream);
+    multiply(x, matrix, Tensor(logits, DType::f32, Shape{tokens, matrix.out}), parts, stream);
+    launch_top_k(logits, matrix.out, tokens, router.out, top_k, ids, weights, stream);
 }
 
 size_t moe_scratch_bytes(const CudaExperts& experts, int64_t tokens, int64_t top_k) {

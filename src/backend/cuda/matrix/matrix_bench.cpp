@@ -1,7 +1,7 @@
 // Bench of the matrix kernels: time, bytes, share of the peaks. Every repetition reads fresh weights
 // (together more than the L2), in a replayed graph. Usage: sheaf_cuda_matrix_bench
-// [TOKENS|by_rows|tiles|pairs|chosen|moe262|moe35|linear|
-// head|router|load]..., in order: TOKENS is the most to try from there on, the next four force the kernels.
+// [TOKENS|by_rows|tiles|bulk|lanes|chosen|moe262|moe35|linear|
+// head|router|load]..., in order: TOKENS is the most to try from there on, the next five force the kernels.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -177,11 +177,14 @@ void bench_load() {
 void run(const std::string& what) {
     if (what == "load") bench_load();
     if (std::isdigit(what[0])) most_tokens = std::stoll(what);
-    if (what == "by_rows") force_paths({LinearPath::stream, MoePath::by_rows, {}});
-    if (what == "tiles") force_paths({LinearPath::tiles, MoePath::tiles, 1});
-    if (what == "pairs") force_paths({LinearPath::tiles, MoePath::tiles, 2});
-    if (what == "chosen") force_paths({});
     const std::vector<int64_t> counts{1, 2, 4, 8, 16, 32, 64, 128, 4096};
+    static ForcedPaths forced;
+    if (what == "by_rows") forced = {LinearPath::stream, MoePath::by_rows, forced.fill};
+    if (what == "tiles") forced = {LinearPath::tiles, MoePath::tiles, forced.fill};
+    if (what == "chosen") forced = {};
+    if (what == "bulk") forced.fill = Fill::bulk;
+    if (what == "lanes") forced.fill = Fill::lanes;
+    force_paths(forced);
     if (what == "moe262") bench_moe("moe 333x4096x1024 top 10", 333, 4096, 1024, 10, 6);
     if (what == "moe35") bench_moe("moe 256x2048x512 top 8", 256, 2048, 512, 8, 12);
     if (what == "linear") {

@@ -173,10 +173,16 @@ TEST(CudaMoe, EveryPathEqualsTheDefinition) {
     force_paths({});
 }
 
-TEST(CudaMoe, BlocksThatShareActivations) {
-    force_paths({{}, MoePath::tiles, 2});
-    check_experts(
-        "int4", whole, [](int64_t i) { return int4_expert(i, whole); }, false, ComputeType::bf16);
+TEST(CudaMoe, EveryFillEqualsTheDefinition) {
+    for (const MoePath path : {MoePath::by_tokens, MoePath::by_rows, MoePath::tiles})
+        for (const Fill fill : {Fill::bulk, Fill::lanes}) {
+            SCOPED_TRACE(10 * static_cast<int>(path) + static_cast<int>(fill));
+            force_paths({{}, path, fill});
+            check_experts(
+                "int4", whole, [](int64_t i) { return int4_expert(i, whole); }, false, ComputeType::bf16);
+            check_experts(
+                "bf16", whole, [](int64_t i) { return bf16_expert(i, whole); }, false, ComputeType::bf16);
+        }
     force_paths({});
 }
 

@@ -73,11 +73,21 @@ __device__ void choose(const float* logits, int experts, int top_k, int32_t* ids
     }
 }
 
-__global__ void top_k_rows(const float* logits, int64_t tokens, int experts, int top_k, int32_t* ids,
-                           float* weights) {
+struct TopKCall {
+    const float* logits;
+    int64_t stride, tokens;
+    int experts, top_k;
+    int32_t* ids;
+    float* weights;
+};
+
+__global__ void top_k_rows(const __grid_constant__ TopKCall call) {
+    allow_next_kernel();
+    wait_for_previous_kernel();
     const int64_t token = static_cast<int64_t>(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32;
-    if (token < tokens)
-        choose(logits + token * experts, experts, top_k, ids + token * top_k, weights + token * top_k);
+    if (token < call.tokens)
+        choose(call.logits + token * call.stride, call.experts, call.top_k, call.ids + token * call.top_k,
+               call.weights + token * call.top_k);
 }
 
 /// Sum of eight products of neighbours, added to `sum`.
@@ -95,8 +105,7 @@ constexpr int router_warps = 4, router_loads = 16;
 
 struct RouterCall {
     const __nv_bfloat16* x;
-    int64_t x_stride;
-    int tokens, top_k;
+    int top_k;
     DeviceMatrix weight;
     float* logits;
     uint32_t* counter;
@@ -116,30 +125,22 @@ __device__ void load_row(const RouterCall& call, int n, int base, uint4 (&part)[
     }
 }
 
-/// The logits of expert n, all tokens.
+/// The logit of expert n.
 __device__ void multiply_row(const RouterCall& call, int n, uint4 (&part)[router_loads]) {
     const DeviceMatrix& w = call.weight;
     const int pieces = static_cast<int>(w.in / 8), lane = threadIdx.x % 32;
-    float sum[max_fused_router_tokens] = {};
+    const auto* values = reinterpret_cast<const uint4*>(call.x);
+    float sum = 0;
     for (int base = 0; base < pieces; base += 32 * router_loads) {
         if (base > 0) load_row(call, n, base, part);
 #pragma unroll
-        for (int t = 0; t < max_fused_router_tokens; ++t) {
-            if (t >= call.tokens) break;
-            const auto* values = reinterpret_cast<const uint4*>(call.x + t * call.x_stride);
-#pragma unroll
-            for (int i = 0; i < router_loads; ++i) {
-                const int at = base + i * 32 + lane;
-                if (at < pieces) sum[t] = dot8(part[i], values[at], sum[t]);
-            }
+        for (int i = 0; i < router_loads; ++i) {
+            const int at = base + i * 32 + lane;
+            if (at < pieces) sum = dot8(part[i], values[at], sum);
         }
     }
-#pragma unroll
-    for (int t = 0; t < max_fused_router_tokens; ++t) {
-        if (t >= call.tokens) break;
-        const float total = warp_sum(sum[t]);
-        if (lane == 0) call.logits[t * w.out + n] = total + (w.bias ? w.bias[n] : 0.0f);
-    }
+    const float total = warp_sum(sum);
+    if (lane == 0) call.logits[n] = total + (w.bias ? w.bias[n] : 0.0f);
 }
 
 __global__ void __launch_bounds__(router_warps * 32) router(const __grid_constant__ RouterCall call) {
@@ -158,26 +159,23 @@ __global__ void __launch_bounds__(router_warps * 32) router(const __grid_constan
     if (!last) return;
     __threadfence();
     if (threadIdx.x == 0) *call.counter = 0;
-    for (int t = warp; t < call.tokens; t += router_warps)
-        choose(call.logits + t * experts, experts, call.top_k, call.ids + t * call.top_k,
-               call.weights + t * call.top_k);
+    if (warp == 0) choose(call.logits, experts, call.top_k, call.ids, call.weights);
 }
 
 }  // namespace
 
-void launch_top_k(const float* logits, int64_t tokens, int64_t experts, int64_t top_k, int32_t* ids,
-                  float* weights, cudaStream_t stream) {
-    const int warps = tokens < 512 ? 1 : 4;
-    top_k_rows<<<static_cast<unsigned>((tokens + warps - 1) / warps), warps * 32, 0, stream>>>(
-        logits, tokens, static_cast<int>(experts), static_cast<int>(top_k), ids, weights);
-    check_launch("top_k_rows");
+void launch_top_k(const float* logits, int64_t stride, int64_t tokens, int64_t experts, int64_t top_k,
+                  int32_t* ids, float* weights, cudaStream_t stream) {
+    const unsigned warps = tokens < 512 ? 1 : 4;
+    launch_kernel(
+        top_k_rows, dim3((static_cast<unsigned>(tokens) + warps - 1) / warps), warps * 32, 0, stream,
+        "top_k_rows",
+        TopKCall{logits, stride, tokens, static_cast<int>(experts), static_cast<int>(top_k), ids, weights});
 }
 
 void launch_router(const Tensor& x, const DeviceMatrix& w, int64_t top_k, float* logits, uint32_t* counter,
                    int32_t* ids, float* weights, cudaStream_t stream) {
     const RouterCall call{static_cast<const __nv_bfloat16*>(x.raw()),
-                          x.row_stride(),
-                          static_cast<int>(x.size(0)),
                           static_cast<int>(top_k),
                           w,
                           logits,

@@ -9,13 +9,14 @@
 
 namespace sheaf::cuda {
 
-constexpr int64_t max_router_experts = 512, max_top_k = 16, max_fused_router_tokens = 8;
+constexpr int64_t max_router_experts = 512, max_top_k = 16;
 
-/// softmax, the k largest of each row (ties to the lower id), renormalized. logits f32 (tokens, experts).
-void launch_top_k(const float* logits, int64_t tokens, int64_t experts, int64_t top_k, int32_t* ids,
-                  float* weights, cudaStream_t stream);
-/// The product too, in one kernel, for at most max_fused_router_tokens rows of bf16 and a bf16 weight whose
-/// inputs are a multiple of 8. logits: scratch (tokens, experts); counter: zero, and zero again afterwards.
+/// softmax over the first `experts` of each row, the k largest (ties to the lower id), renormalized. logits
+/// f32 (tokens, stride).
+void launch_top_k(const float* logits, int64_t stride, int64_t tokens, int64_t experts, int64_t top_k,
+                  int32_t* ids, float* weights, cudaStream_t stream);
+/// The product too, in one kernel, for one row of bf16 and a bf16 weight whose inputs are a multiple of 8.
+/// logits: scratch (experts); counter: zero, and zero again afterwards.
 void launch_router(const Tensor& x, const DeviceMatrix& router, int64_t top_k, float* logits,
                    uint32_t* counter, int32_t* ids, float* weights, cudaStream_t stream);
 

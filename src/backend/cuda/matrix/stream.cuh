@@ -1,4 +1,4 @@
-// Streaming products: weights flow once through a ring in shared memory, filled far ahead by one warp, and
+// Streaming products: weights flow once through a ring in shared memory, filled far ahead by a few warps, and
 // are multiplied by up to 8 columns of activations by sixteen others. One block per multiprocessor stays for
 // the whole kernel, so that the memory is never idle between items. Device code of stream_linear.cu and
 // stream_moe.cu.
@@ -13,7 +13,7 @@
 
 namespace sheaf::cuda {
 
-constexpr int stream_warps = 16, stream_threads = 32 * (stream_warps + 1), stream_columns = 8;
+constexpr int stream_warps = 16, stream_threads = 32 * (stream_warps + filling_warps), stream_columns = 8;
 constexpr int max_ring_slots = 16;
 constexpr uint32_t sums_bytes = 2 * stream_warps * 32 * sizeof(float4);
 
@@ -47,14 +47,14 @@ struct StreamMemory {
     float4* sums;
     uint8_t* rest;
 
-    __device__ StreamMemory(uint8_t* memory, int slots, uint32_t slot_bytes) {
+    __device__ StreamMemory(uint8_t* memory, int slots, uint32_t slot_bytes, Fill fill) {
         sums = reinterpret_cast<float4*>(memory);
         auto* barriers = reinterpret_cast<uint64_t*>(memory + sums_bytes);
         ring = Ring{memory + sums_bytes + 2 * max_ring_slots * 8, barriers, barriers + max_ring_slots, slots,
                     slot_bytes};
         rest = ring.data + static_cast<uint32_t>(slots) * slot_bytes;
         if (threadIdx.x < static_cast<unsigned>(slots)) {
-            barrier_init(ring.full + threadIdx.x, arrivals_of_producer);
+            barrier_init(ring.full + threadIdx.x, fill_arrivals(fill));
             barrier_init(ring.empty + threadIdx.x, stream_warps);
         }
         barrier_init_done();
@@ -68,50 +68,53 @@ struct Piece {
     uint32_t offset, bytes;
 };
 
-/// One slot out of `count` pieces of `total` bytes, by the producing warp.
+/// One slot out of `count` pieces of `total` bytes, by the filling warps.
 template <class PieceOf>
-__device__ inline void fill_slot(Ring& ring, int count, uint32_t total, const PieceOf& piece_of) {
+__device__ inline void fill_slot(Ring& ring, Fill fill, int count, uint32_t total, const PieceOf& piece_of) {
+    const int lane = threadIdx.x % 32;
+    const uint32_t warp = threadIdx.x / 32 - stream_warps;
     ring.wait_empty();
     uint8_t* slot = ring.slot();
     uint64_t* full = ring.full + ring.index;
-#if __CUDA_ARCH__ >= 900
-    const int lane = threadIdx.x % 32;
-    if (lane == 0) expect_bytes(full, total);
-    __syncwarp();
-    if (lane < count) {
-        const Piece piece = piece_of(lane);
-        bulk_copy(slot + piece.offset, piece.source, piece.bytes, full);
+    if (fill == Fill::lanes) {
+        uint32_t turn = 0;
+        for (int i = 0; i < count; ++i) {
+            const Piece piece = piece_of(i);
+            lanes_copy(slot + piece.offset, piece.source, piece.bytes, (warp + turn) % filling_warps);
+            turn += piece.bytes / 512;
+        }
+        arrive_after_copies(full);
+    } else if (warp == 0) {
+        if (lane == 0) expect_bytes(full, total);
+        __syncwarp();
+        if (lane < count) {
+            const Piece piece = piece_of(lane);
+            bulk_copy(slot + piece.offset, piece.source, piece.bytes, full);
+        }
     }
-#else
-    for (int i = 0; i < count; ++i) {
-        const Piece piece = piece_of(i);
-        warp_copy(slot + piece.offset, piece.source, piece.bytes);
-    }
-    arrive_after_copies(full);
-#endif
     ring.advance();
 }
 
 /// Slot `s` of item `item` of a tile whose numbers lie at `data`.
 template <bool simple>
-__device__ inline void produce_slot(Int4Format<simple>, Ring& ring, const DeviceMatrix& m,
+__device__ inline void produce_slot(Int4Format<simple>, Ring& ring, Fill fill, const DeviceMatrix& m,
                                     const ItemSpace& space, const uint8_t* data, int item, int s) {
     const int first = item * space.teams;
     const int units = space.teams > 1 ? min(space.teams, space.blocks - first) * space.units
                                       : min(stream_warps, space.units - stream_warps * s);
     const int64_t begin = static_cast<int64_t>(first) * space.units + stream_warps * s;
     const auto bytes = static_cast<uint32_t>(units * m.unit_bytes);
-    fill_slot(ring, 1, bytes, [&](int) { return Piece{data + begin * m.unit_bytes, 0, bytes}; });
+    fill_slot(ring, fill, 1, bytes, [&](int) { return Piece{data + begin * m.unit_bytes, 0, bytes}; });
 }
 
-__device__ inline void produce_slot(Bf16Format, Ring& ring, const DeviceMatrix& m, const ItemSpace&,
-                                    const uint8_t* data, int item, int s) {
+__device__ inline void produce_slot(Bf16Format, Ring& ring, Fill fill, const DeviceMatrix& m,
+                                    const ItemSpace&, const uint8_t* data, int item, int s) {
     const int inputs =
         min(Bf16Format::slot_inputs, static_cast<int>(m.row_stride) - Bf16Format::slot_inputs * s);
     const auto bytes = static_cast<uint32_t>(inputs) * 2;
     const uint8_t* row =
         data + (static_cast<int64_t>(item) * 16 * m.row_stride + Bf16Format::slot_inputs * s) * 2;
-    fill_slot(ring, 16, 16 * bytes, [&](int i) {
+    fill_slot(ring, fill, 16, 16 * bytes, [&](int i) {
         return Piece{row + i * m.row_stride * 2, static_cast<uint32_t>(i * Bf16Format::pitch), bytes};
     });
 }

@@ -16,6 +16,7 @@ struct LinearCall {
     bool wide;  // f32 results
     int64_t y_stride;
     int slots;
+    Fill fill;
 };
 
 __device__ void store_result(const LinearCall& call, int64_t n, int column, float value) {
@@ -32,13 +33,13 @@ template <class Format, int most_slots>
 __global__ void __launch_bounds__(stream_threads, 1) stream_linear(const __grid_constant__ LinearCall call) {
     extern __shared__ __align__(128) uint8_t shared[];
     const ItemSpace space = item_space<Format>(call.weight);
-    StreamMemory memory(shared, call.slots, ring_slot_bytes<Format>(call.weight));
+    StreamMemory memory(shared, call.slots, ring_slot_bytes<Format>(call.weight), call.fill);
     const int begin = first_item(space.per_tile, blockIdx.x),
               end = first_item(space.per_tile, blockIdx.x + 1);
-    if (threadIdx.x / 32 == stream_warps) {  // weights depend on no kernel
+    if (threadIdx.x / 32 >= stream_warps) {  // weights depend on no kernel
         for (int item = begin; item < end; ++item)
             for (int s = 0; s < space.slots; ++s)
-                produce_slot(Format{}, memory.ring, call.weight, space, call.weight.data, item, s);
+                produce_slot(Format{}, memory.ring, call.fill, call.weight, space, call.weight.data, item, s);
         return;
     }
     allow_next_kernel();
@@ -86,7 +87,8 @@ void launch_stream_linear(const Tensor& x, const DeviceMatrix& weight, const Ten
     const LinearCall call{weight,         static_cast<const __nv_bfloat16*>(x.raw()),
                           x.row_stride(), static_cast<int>(x.size(0)),
                           y.raw(),        y.dtype() == DType::f32,
-                          y.row_stride(), 0};
+                          y.row_stride(), 0,
+                          stream_fill()};
     if (weight.store != Store::int4) return launch_sized<Bf16Format>(call, stream);
     if (is_simple(weight)) return launch_sized<Int4Format<true>>(call, stream);
     launch_sized<Int4Format<false>>(call, stream);

@@ -16,6 +16,7 @@ struct StreamMoe {
     uint32_t slot_bytes;
     int down_units;   // bf16: of 32 inputs
     int down_pieces;  // of a slot of down: runs of units that lie together
+    Fill fill;
 };
 
 /// All results of the grid's blocks are visible to all of them afterwards. counters[0] counts arrivals,
@@ -95,13 +96,13 @@ __device__ void store_act(const MoeCall& call, int64_t row, int i, float gate, f
 }
 
 template <class Format>
-__device__ void produce_items(Ring& ring, const DeviceMatrix& m, const ItemSpace& space, int begin, int end,
-                              size_t stride, const int32_t* expert, int expert_step) {
+__device__ void produce_items(Ring& ring, Fill fill, const DeviceMatrix& m, const ItemSpace& space, int begin,
+                              int end, size_t stride, const int32_t* expert, int expert_step) {
     for (int item = begin; item < end; ++item) {
         const int tile = item / space.per_tile;
         const uint8_t* data = m.data + static_cast<size_t>(expert[tile * expert_step]) * stride;
         for (int s = 0; s < space.slots; ++s)
-            produce_slot(Format{}, ring, m, space, data, item - tile * space.per_tile, s);
+            produce_slot(Format{}, ring, fill, m, space, data, item - tile * space.per_tile, s);
     }
 }
 
@@ -113,7 +114,7 @@ __device__ void produce_down_slot(Int4Format<simple>, Ring& ring, const StreamMo
     const int run = stream_warps / job.down_pieces, all = table.count * job.down_units;
     const int pieces = min(job.down_pieces, (all - stream_warps * s + run - 1) / run);
     const auto bytes = static_cast<uint32_t>(run * m.unit_bytes);
-    fill_slot(ring, pieces, static_cast<uint32_t>(pieces) * bytes, [&](int i) {
+    fill_slot(ring, job.fill, pieces, static_cast<uint32_t>(pieces) * bytes, [&](int i) {
         const int at = stream_warps * s + run * i, tile = at / job.down_units,
                   unit = at - tile * job.down_units;
         const uint8_t* data = m.data + static_cast<size_t>(table.expert[tile]) * job.call.experts.down_stride;
@@ -127,7 +128,7 @@ __device__ void produce_down_slot(Bf16Format, Ring& ring, const StreamMoe& job, 
     const DeviceMatrix& m = job.call.experts.down;
     const int per_tile = (job.down_units + stream_warps - 1) / stream_warps, tile = s / per_tile;
     const uint8_t* data = m.data + static_cast<size_t>(table.expert[tile]) * job.call.experts.down_stride;
-    produce_slot(Bf16Format{}, ring, m, ItemSpace{}, data, block, s - tile * per_tile);
+    produce_slot(Bf16Format{}, ring, job.fill, m, ItemSpace{}, data, block, s - tile * per_tile);
 }
 
 /// Where unit `warp` of slot s of down lies: which expert of the table, and which unit of its row.
@@ -207,7 +208,7 @@ __global__ void __launch_bounds__(stream_threads, 1) moe_by_tokens(const __grid_
     extern __shared__ __align__(128) uint8_t shared[];
     const MoeCall& call = job.call;
     const DeviceExperts& experts = call.experts;
-    StreamMemory memory(shared, job.slots, job.slot_bytes);
+    StreamMemory memory(shared, job.slots, job.slot_bytes, job.fill);
     allow_next_kernel();
     wait_for_previous_kernel();
     ExpertTable table;
@@ -217,9 +218,9 @@ __global__ void __launch_bounds__(stream_threads, 1) moe_by_tokens(const __grid_
     const int begin = first_item(items, blockIdx.x), end = first_item(items, blockIdx.x + 1);
     const int down_begin = first_item(experts.down.blocks, blockIdx.x);
     const int down_end = first_item(experts.down.blocks, blockIdx.x + 1);
-    if (threadIdx.x / 32 == stream_warps) {
-        produce_items<Format>(memory.ring, experts.gate_up, space, begin, end, experts.gate_up_stride,
-                              table.expert, 1);
+    if (threadIdx.x / 32 >= stream_warps) {
+        produce_items<Format>(memory.ring, job.fill, experts.gate_up, space, begin, end,
+                              experts.gate_up_stride, table.expert, 1);
         const int slots = down_slots<Format>(job, table.count);
         for (int block = down_begin; block < down_end; ++block)
             for (int s = 0; s < slots; ++s) produce_down_slot(Format{}, memory.ring, job, table, block, s);
@@ -248,7 +249,7 @@ __global__ void __launch_bounds__(stream_threads, 1) moe_by_tiles(const __grid_c
     extern __shared__ __align__(128) uint8_t shared[];
     const MoeCall& call = job.call;
     const DeviceExperts& experts = call.experts;
-    StreamMemory memory(shared, job.slots, job.slot_bytes);
+    StreamMemory memory(shared, job.slots, job.slot_bytes, job.fill);
     allow_next_kernel();
     wait_for_previous_kernel();
     const int tiles = *call.tile_count;
@@ -258,11 +259,11 @@ __global__ void __launch_bounds__(stream_threads, 1) moe_by_tiles(const __grid_c
     const int end = first_item(tiles * space.per_tile, blockIdx.x + 1);
     const int down_begin = first_item(tiles * down_space.per_tile, blockIdx.x);
     const int down_end = first_item(tiles * down_space.per_tile, blockIdx.x + 1);
-    if (threadIdx.x / 32 == stream_warps) {
+    if (threadIdx.x / 32 >= stream_warps) {
         constexpr int step = sizeof(ExpertTile) / sizeof(int32_t);
-        produce_items<Format>(memory.ring, experts.gate_up, space, begin, end, experts.gate_up_stride,
-                              &call.tiles->expert, step);
-        produce_items<Format>(memory.ring, experts.down, down_space, down_begin, down_end,
+        produce_items<Format>(memory.ring, job.fill, experts.gate_up, space, begin, end,
+                              experts.gate_up_stride, &call.tiles->expert, step);
+        produce_items<Format>(memory.ring, job.fill, experts.down, down_space, down_begin, down_end,
                               experts.down_stride, &call.tiles->expert, step);
         return;
     }
@@ -341,7 +342,7 @@ void launch_sized(const StreamMoe& job, bool by_tokens, cudaStream_t stream) {
 }
 
 void launch_any(const MoeCall& call, bool by_tokens, cudaStream_t stream) {
-    const StreamMoe job{call, 0, 0, 0, 0};
+    const StreamMoe job{call, 0, 0, 0, 0, stream_fill()};
     if (call.experts.gate_up.store != Store::int4) return launch_sized<Bf16Format>(job, by_tokens, stream);
     if (is_simple(call.experts.gate_up) && is_simple(call.experts.down))
         return launch_sized<Int4Format<true>>(job, by_tokens, stream);

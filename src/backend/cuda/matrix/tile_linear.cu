@@ -59,11 +59,9 @@ struct LinearItem {
     int block, split, row, rows, first_unit, units;
 
     __device__ LinearItem(const LinearTiles& call, int weight_tiles, int index) {
-        const int groups =
-            (weight_tiles + call.ring.cluster - 1) / call.ring.cluster;  // of a cluster's tiles
-        block = (index % groups * call.ring.cluster + static_cast<int>(cluster_rank())) * tile_blocks;
-        split = index / groups % call.splits;
-        row = index / groups / call.splits * call.tile_rows;
+        block = index % weight_tiles * tile_blocks;
+        split = index / weight_tiles % call.splits;
+        row = index / weight_tiles / call.splits * call.tile_rows;
         rows = min(call.tile_rows, call.tokens - row);
         first_unit = split * call.split_units;
         units = min(call.split_units, call.weight.units - first_unit);
@@ -76,15 +74,12 @@ __global__ void __launch_bounds__(tile_threads, 1) tile_linear(const __grid_cons
     extern __shared__ __align__(1024) uint8_t shared[];
     Ring ring = tile_ring(shared, call.ring);
     const int weight_tiles = (call.weight.blocks + tile_blocks - 1) / tile_blocks;
-    const int items = (weight_tiles + call.ring.cluster - 1) / call.ring.cluster * call.splits *
-                      ((call.tokens + call.tile_rows - 1) / call.tile_rows);
-    const int first = static_cast<int>(blockIdx.x) / call.ring.cluster;
-    const int step = static_cast<int>(gridDim.x) / call.ring.cluster;
+    const int items = weight_tiles * call.splits * ((call.tokens + call.tile_rows - 1) / call.tile_rows);
     allow_next_kernel();
     wait_for_previous_kernel();
     if (threadIdx.x / 128 == 0) {
         fewer_registers<40>();
-        for (int index = first; threadIdx.x == 0 && index < items; index += step) {
+        for (int index = blockIdx.x; fills(call.ring) && index < items; index += gridDim.x) {
             const LinearItem item(call, weight_tiles, index);
             produce_tile(ring, call.ring, call.weight,
                          {call.weight.data, item.block, call.columns, call.column_rows, item.row, item.rows,
@@ -93,7 +88,7 @@ __global__ void __launch_bounds__(tile_threads, 1) tile_linear(const __grid_cons
     } else {
         more_registers<232>();
         const int group = threadIdx.x / 128 - 1, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-        for (int index = first; index < items; index += step) {
+        for (int index = blockIdx.x; index < items; index += gridDim.x) {
             const LinearItem item(call, weight_tiles, index);
             consume_rows<fine>(ring, call.ring, call.weight, item.block, item.rows, item.units, group,
                                [&](int block, const auto& total) {
@@ -110,7 +105,6 @@ __global__ void __launch_bounds__(tile_threads, 1) tile_linear(const __grid_cons
                                });
         }
     }
-    if (call.ring.cluster > 1) cluster_barrier();  // no block ends while the other may still write to it
 #endif
 }
 
@@ -161,7 +155,7 @@ size_t tile_linear_partial_bytes(const DeviceMatrix& weight, int64_t tokens) {
 }
 
 void launch_tile_linear(const void* arranged, int64_t arranged_rows, const DeviceMatrix& weight,
-                        const Tensor& y, float* partial, int cluster, cudaStream_t stream) {
+                        const Tensor& y, float* partial, cudaStream_t stream) {
     const int64_t tokens = y.size(0),
                   rows = tokens < linear_tile_rows ? (tokens + 7) / 8 * 8 : linear_tile_rows;
     LinearTiles call{};
@@ -179,13 +173,13 @@ void launch_tile_linear(const void* arranged, int64_t arranged_rows, const Devic
     call.pairs =
         y.row_stride() % 2 == 0 && weight.out % 2 == 0 && reinterpret_cast<uintptr_t>(y.raw()) % 8 == 0;
     call.y_stride = y.row_stride();
-    call.ring = tile_ring_for(weight, rows, cluster);
+    call.ring = tile_ring_for(weight, rows);
     const int64_t weight_tiles = (weight.blocks + tile_blocks - 1) / tile_blocks;
-    const int64_t items = (weight_tiles + cluster - 1) / cluster * call.splits * ((tokens + rows - 1) / rows);
-    const int64_t most = device_limits().multiprocessors / cluster;
+    const int64_t items = weight_tiles * call.splits * ((tokens + rows - 1) / rows);
+    const int64_t most = device_limits().multiprocessors;
     launch_kernel(weight.unit_groups == 1 ? tile_linear<false> : tile_linear<true>,
-                  dim3(static_cast<unsigned>((items < most ? items : most) * cluster)), tile_threads,
-                  tile_memory_bytes(call.ring), stream, "tile_linear", call, static_cast<unsigned>(cluster));
+                  dim3(static_cast<unsigned>(items < most ? items : most)), tile_threads,
+                  tile_memory_bytes(call.ring), stream, "tile_linear", call);
     if (call.splits == 1) return;
     const dim3 grid(static_cast<unsigned>(tokens),
                     static_cast<unsigned>((weight.out + 2 * add_threads - 1) / (2 * add_threads)));

@@ -69,28 +69,26 @@ __global__ void __launch_bounds__(tile_threads, 1) tile_moe(const __grid_constan
     const int weight_tiles = (weight.blocks + tile_blocks - 1) / tile_blocks;
     allow_next_kernel();
     wait_for_previous_kernel();
-    const int cluster = job.ring.cluster, groups = (weight_tiles + cluster - 1) / cluster;
-    const int items = groups * *call.tile_count, rank = static_cast<int>(cluster_rank());
-    const int first = static_cast<int>(blockIdx.x) / cluster, step = static_cast<int>(gridDim.x) / cluster;
+    const int items = weight_tiles * *call.tile_count;
     if (threadIdx.x / 128 == 0) {
         fewer_registers<40>();
-        for (int item = first; threadIdx.x == 0 && item < items; item += step) {
-            const ExpertTile tile = call.tiles[item / groups];
+        for (int item = blockIdx.x; fills(job.ring) && item < items; item += gridDim.x) {
+            const ExpertTile tile = call.tiles[item / weight_tiles];
             if (tile.count == 0) continue;
-            produce_tile(ring, job.ring, weight,
-                         {weight.data + static_cast<size_t>(tile.expert) * stride,
-                          (item % groups * cluster + rank) * tile_blocks,
-                          static_cast<const uint8_t*>(gate_up ? call.x : call.act), call.places, tile.first,
-                          tile.count, 0, weight.units});
+            produce_tile(
+                ring, job.ring, weight,
+                {weight.data + static_cast<size_t>(tile.expert) * stride, item % weight_tiles * tile_blocks,
+                 static_cast<const uint8_t*>(gate_up ? call.x : call.act), call.places, tile.first,
+                 tile.count, 0, weight.units});
         }
     } else {
         more_registers<232>();
         const int group = threadIdx.x / 128 - 1;
-        for (int item = first; item < items; item += step) {
-            const ExpertTile tile = call.tiles[item / groups];
+        for (int item = blockIdx.x; item < items; item += gridDim.x) {
+            const ExpertTile tile = call.tiles[item / weight_tiles];
             if (tile.count == 0) continue;
-            consume_rows<fine>(ring, job.ring, weight, (item % groups * cluster + rank) * tile_blocks,
-                               tile.count, weight.units, group, [&](int block, const auto& total) {
+            consume_rows<fine>(ring, job.ring, weight, item % weight_tiles * tile_blocks, tile.count,
+                               weight.units, group, [&](int block, const auto& total) {
                                    if constexpr (gate_up)
                                        store_act(call, tile, block, total);
                                    else
@@ -98,18 +96,16 @@ __global__ void __launch_bounds__(tile_threads, 1) tile_moe(const __grid_constan
                                });
         }
     }
-    if (cluster > 1) cluster_barrier();  // no block ends while the other may still write to it
 #endif
 }
 
 template <bool gate_up>
 void launch(const TileMoeCall& call, cudaStream_t stream) {
     const DeviceMatrix& weight = gate_up ? call.experts.gate_up : call.experts.down;
-    const TileRing ring = tile_ring_for(weight, max_tile_rows, call.cluster);
+    const TileRing ring = tile_ring_for(weight, max_tile_rows);
     launch_kernel(weight.unit_groups == 1 ? tile_moe<gate_up, false> : tile_moe<gate_up, true>,
-                  dim3(static_cast<unsigned>(device_limits().multiprocessors / call.cluster * call.cluster)),
-                  tile_threads, tile_memory_bytes(ring), stream, "tile_moe", MoeTiles{call, ring},
-                  static_cast<unsigned>(call.cluster));
+                  dim3(static_cast<unsigned>(device_limits().multiprocessors)), tile_threads,
+                  tile_memory_bytes(ring), stream, "tile_moe", MoeTiles{call, ring});
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ constexpr int max_tile_stages = 12;
 struct TileRing {
     uint32_t stage_bytes, weights_offset;  // of a stage: activations first, then eight units
     int stages;
-    int cluster;  // blocks that share their activations: 1 or 2
+    Fill fill;
 };
 
 struct TileWork {
@@ -35,43 +35,42 @@ struct TileWork {
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
-/// In a cluster of two both blocks work on the same rows; each fetches one half of their inputs for both.
+/// By one thread, or by all four warps of the first warpgroup.
 __device__ inline void produce_tile(Ring& ring, const TileRing& shape, const DeviceMatrix& m,
                                     const TileWork& work) {
-    const int blocks = max(0, min(tile_blocks, m.blocks - work.first_block)),
-              padded = (work.rows + 7) / 8 * 8;
+    const int blocks = min(tile_blocks, m.blocks - work.first_block), padded = (work.rows + 7) / 8 * 8;
     const auto unit = static_cast<uint32_t>(m.unit_bytes), half = static_cast<uint32_t>(padded) * 128;
-    const int rank = static_cast<int>(cluster_rank());
+    const uint32_t warp = threadIdx.x / 32;
     for (int stage = work.first_unit; stage < work.first_unit + work.units; ++stage) {
         ring.wait_empty();
-        uint8_t* slot = ring.slot();
+        uint8_t *slot = ring.slot(), *units = slot + shape.weights_offset;
         uint64_t* full = ring.full + ring.index;
-        expect_bytes(full, static_cast<uint32_t>(blocks) * unit + 2 * half);
-        for (int c = 0; c < 2; ++c) {
-            uint8_t* target = slot + c * shape.weights_offset / 2;
-            const uint8_t* source =
-                work.columns + ((2 * stage + c) * work.column_rows + work.first_row) * 128;
-            if (shape.cluster == 1) bulk_copy(target, source, half, full);
-            if (shape.cluster == 2 && c == rank) bulk_copy_to_both(target, source, half, full);
+        const uint8_t* columns = work.columns + (2 * stage * work.column_rows + work.first_row) * 128;
+        const uint8_t* weight =
+            work.weight + (static_cast<int64_t>(work.first_block) * m.units + stage) * unit;
+        if (shape.fill == Fill::lanes) {
+            for (int c = 0; c < 2; ++c)
+                lanes_copy(slot + c * shape.weights_offset / 2, columns + c * work.column_rows * 128, half,
+                           warp);
+            for (int b = 0; b < blocks; ++b)
+                lanes_copy(units + b * unit, weight + static_cast<int64_t>(b) * m.units * unit, unit,
+                           (warp + 2 * static_cast<uint32_t>(b)) % filling_warps);
+            arrive_after_copies(full);
+        } else {
+            expect_bytes(full, static_cast<uint32_t>(blocks) * unit + 2 * half);
+            for (int c = 0; c < 2; ++c)
+                bulk_copy(slot + c * shape.weights_offset / 2, columns + c * work.column_rows * 128, half,
+                          full);
+            for (int b = 0; b < blocks; ++b)
+                bulk_copy(units + b * unit, weight + static_cast<int64_t>(b) * m.units * unit, unit, full);
         }
-        for (int b = 0; b < blocks; ++b)
-            bulk_copy(slot + shape.weights_offset + b * unit,
-                      work.weight + (static_cast<int64_t>(work.first_block + b) * m.units + stage) * unit,
-                      unit, full);
         ring.advance();
     }
 }
 
-/// By a whole consuming warp, to the producers of all blocks of the cluster.
-__device__ inline void release_stage(Ring& ring, const TileRing& shape) {
-    __syncwarp();
-    const int lane = threadIdx.x % 32;
-    if (shape.cluster == 1) {
-        if (lane == 0) barrier_arrive(ring.empty + ring.index);
-    } else if (lane < shape.cluster) {
-        barrier_arrive_at(ring.empty + ring.index, static_cast<uint32_t>(lane));
-    }
-    ring.advance();
+/// Whether this thread of the first warpgroup takes part in filling.
+__device__ inline bool fills(const TileRing& shape) {
+    return shape.fill == Fill::lanes || threadIdx.x == 0;
 }
 
 /// The four A fragments of 64 inputs.
@@ -165,6 +164,7 @@ __device__ inline void consume_tile(Ring& ring, const TileRing& shape, const Dev
     for (int i = 0; i < columns / 2; ++i) part[i] = total[i] = 0;
     for (int stage = 0; stage < units; ++stage) {
         ring.wait_full();
+        if (shape.fill == Fill::lanes) fence_for_wgmma();
         const uint8_t* slot = ring.slot();
         const uint8_t* unit = slot + shape.weights_offset + local * m.unit_bytes;
         const uint32_t b = shared_address(slot);
@@ -172,7 +172,7 @@ __device__ inline void consume_tile(Ring& ring, const TileRing& shape, const Dev
             multiply_stage_finely<columns>(unit, b, shape.weights_offset / 2, m, part, total);
         else
             multiply_stage<columns>(unit, b, shape.weights_offset / 2, m, part, total);
-        release_stage(ring, shape);
+        ring.release();
     }
     if (first_block + local < m.blocks) finish(first_block + local, total);
 }
@@ -207,12 +207,11 @@ __device__ inline Ring tile_ring(uint8_t* memory, const TileRing& shape) {
     auto* barriers = reinterpret_cast<uint64_t*>(memory);
     Ring ring{memory + 1024, barriers, barriers + max_tile_stages, shape.stages, shape.stage_bytes};
     if (threadIdx.x < static_cast<unsigned>(shape.stages)) {
-        barrier_init(ring.full + threadIdx.x, 1);
-        barrier_init(ring.empty + threadIdx.x, static_cast<uint32_t>(8 * shape.cluster));
+        barrier_init(ring.full + threadIdx.x, fill_arrivals(shape.fill));
+        barrier_init(ring.empty + threadIdx.x, 8);
     }
     barrier_init_done();
     __syncthreads();
-    if (shape.cluster > 1) cluster_barrier();
     return ring;
 }
 

@@ -12,14 +12,13 @@ namespace sheaf::cuda {
 
 constexpr int64_t max_tile_rows = 160, linear_tile_rows = 128;
 
-/// The products take a `cluster` of 1 or 2: blocks that share the reading of activations.
 /// Whether this build and the current device have them.
 bool has_tile_products();
 
 /// y = x W^T + bias of activations arranged in a buffer of `arranged_rows`. Where a few tiles would leave the
 /// GPU half empty the sum is split; `partial` then holds tile_linear_partial_bytes().
 void launch_tile_linear(const void* arranged, int64_t arranged_rows, const DeviceMatrix& weight,
-                        const Tensor& y, float* partial, int cluster, cudaStream_t stream);
+                        const Tensor& y, float* partial, cudaStream_t stream);
 size_t tile_linear_partial_bytes(const DeviceMatrix& weight, int64_t tokens);
 
 struct TileMoeCall {
@@ -33,7 +32,6 @@ struct TileMoeCall {
     const ExpertTile* tiles;  // each at a multiple of 8, at most max_tile_rows rows
     const int32_t* tile_count;
     const int32_t* pair_of_place;
-    int cluster;
 };
 
 /// act = silu(gate x) * up x, times the weight of the place.
