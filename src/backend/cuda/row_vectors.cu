@@ -3,6 +3,7 @@
 #include "backend/cuda/matrix_view.cuh"
 #include "backend/cuda/primitives.h"
 #include "backend/cuda/row_vectors.h"
+#include "backend/cuda/sequence/launch.cuh"
 
 namespace sheaf::cuda {
 namespace {
@@ -24,6 +25,8 @@ int64_t vector_stride(const Tensor& x) {
 __global__ void __launch_bounds__(threads_per_block)
     copy_rows(const uint4* table, int64_t table_rows, int64_t table_stride, const int32_t* indices,
               uint4* result, int vectors) {
+    let_next_start();
+    wait_for_previous();
     const int at = static_cast<int>(blockIdx.x) * threads_per_block + static_cast<int>(threadIdx.x);
     if (at >= vectors) return;
     const int64_t row = indices[blockIdx.y];
@@ -42,6 +45,8 @@ template <class T>
 __global__ void __launch_bounds__(threads_per_block)
     add_gated_rows(const uint4* x, int64_t x_stride, const uint4* y, int64_t y_stride, const T* gate,
                    int64_t gate_stride, uint4* result, int vectors) {
+    let_next_start();
+    wait_for_previous();
     const int at = static_cast<int>(blockIdx.x) * threads_per_block + static_cast<int>(threadIdx.x);
     if (at >= vectors) return;
     const int64_t row = blockIdx.y;
@@ -76,10 +81,11 @@ bool gather_vectors(const Tensor& table, const Tensor& indices, const Tensor& re
     const int64_t rows = result.size(0), vectors = vector_stride(result);
     if (rows > most_grid_rows) return false;
     const dim3 grid(blocks_for(vectors), static_cast<unsigned>(rows));
-    copy_rows<<<grid, threads_per_block, 0, stream>>>(
-        static_cast<const uint4*>(table.raw()), table.size(0), vector_stride(table), indices.data<int32_t>(),
-        static_cast<uint4*>(result.raw()), static_cast<int>(vectors));
-    check_launch("gather_rows");
+    check(launch_early(copy_rows, {grid, dim3(threads_per_block)}, stream,
+                       static_cast<const uint4*>(table.raw()), table.size(0), vector_stride(table),
+                       static_cast<const int32_t*>(indices.data<int32_t>()),
+                       static_cast<uint4*>(result.raw()), static_cast<int>(vectors)),
+          "gather_rows");
     return true;
 }
 
@@ -98,10 +104,12 @@ void add_gated(const Tensor& x, const Tensor& y, const Tensor& gate, const Tenso
         }
         const int64_t count = vector_stride(result);
         const dim3 grid(blocks_for(count), static_cast<unsigned>(x.size(0)));
-        add_gated_rows<T><<<grid, threads_per_block, 0, stream>>>(
-            static_cast<const uint4*>(x.raw()), vector_stride(x), static_cast<const uint4*>(y.raw()),
-            vector_stride(y), static_cast<const T*>(gate.raw()), gate.row_stride(),
-            static_cast<uint4*>(result.raw()), static_cast<int>(count));
+        check(launch_early(add_gated_rows<T>, {grid, dim3(threads_per_block)}, stream,
+                           static_cast<const uint4*>(x.raw()), vector_stride(x),
+                           static_cast<const uint4*>(y.raw()), vector_stride(y),
+                           static_cast<const T*>(gate.raw()), gate.row_stride(),
+                           static_cast<uint4*>(result.raw()), static_cast<int>(count)),
+              "add_gated");
     });
     check_launch("add_gated");
 }
