@@ -89,8 +89,8 @@ struct DeltaNetInput {
     Norm norm;
 };
 
-/// Whether delta_net_step can do this batch: bf16, heads of 128, kernel 4, at most one row a sequence, sm_90
-/// or later.
+/// Whether delta_net_step can do this batch: bf16, heads of 128, kernel 4, a few sequences of at most
+/// one row, sm_90 or later.
 bool delta_net_step_fits(const DeltaNetInput& input, const DeviceBatch& batch);
 
 /// causal_conv1d, gated_delta_rule and gated_rms_norm in one launch, with the same roundings. `arrivals`:
