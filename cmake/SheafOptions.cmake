@@ -39,6 +39,7 @@ add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off>")
 if(SHEAF_SANITIZE)
   add_compile_options(-fsanitize=${SHEAF_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${SHEAF_SANITIZE})
+  add_compile_options(-Wno-error=maybe-uninitialized)  # instrumented code of Beast and the standard library
   if(SHEAF_SANITIZE MATCHES thread)  # Asio's fence, which ThreadSanitizer cannot follow
     add_compile_options(-Wno-error=tsan)
   endif()
