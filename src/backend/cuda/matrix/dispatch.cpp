@@ -72,8 +72,12 @@ MoePath moe_path(const MoeShape& shape) {
     return MoePath::plain;
 }
 
+bool stream_in_integers() {
+    return forced.integers.value_or(false);
+}
+
 Fill stream_fill() {
-    return forced.fill ? *forced.fill : Fill::lanes;
+    return forced.fill ? *forced.fill : Fill::bulk;
 }
 
 Fill tile_fill() {
