@@ -82,10 +82,11 @@ CachePool* make_pool(const ModelConfig& config, Machine& machine, EngineOptions&
     if (fits < (chosen ? wanted_tokens : static_cast<uint64_t>(least_context)))
         fail(ErrorKind::out_of_memory,
              "caches for {} sequences of up to {} tokens need {:.2f} GiB and {:.2f} GiB may be used; lower "
-             "--max-model-len or --max-num-seqs",
+             "--max-model-len or --max-num-seqs{}",
              options.max_num_seqs, options.max_model_len,
              static_cast<double>(states + per_token * wanted_tokens) / 0x1p30,
-             static_cast<double>(budget) / 0x1p30);
+             static_cast<double>(budget) / 0x1p30,
+             options.memory_utilization > 0 ? ", or raise --gpu-memory-utilization" : "");
     if (fits < wanted_tokens) options.max_model_len = static_cast<int32_t>(fits);
     return new CachePool(config.text, machine, options.max_num_seqs, static_cast<int32_t>(blocks),
                          options.block_size);
