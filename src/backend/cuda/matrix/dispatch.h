@@ -40,8 +40,6 @@ MoePath moe_path(const MoeShape& shape);
 /// How the rings of the pipelined kernels are filled: by bulk copies of one lane (compute capability 9.0), or
 /// by the cp.async of all lanes of four warps.
 enum class Fill : int32_t { bulk, lanes };
-/// Whether up to four columns are streamed in integers (integers.cuh).
-bool stream_in_integers();
 Fill stream_fill();
 Fill tile_fill();
 
@@ -51,11 +49,10 @@ struct ForcedPaths {
     std::optional<LinearPath> linear;
     std::optional<MoePath> moe;
     std::optional<Fill> fill;
-    std::optional<bool> integers;
 };
 void force_paths(const ForcedPaths& paths);
 
 /// A row's result is the same bits for any number of rows beside it; costs the speed of long batches.
-constexpr ForcedPaths batch_invariant_paths{LinearPath::stream, MoePath::by_rows, {}, false};
+constexpr ForcedPaths batch_invariant_paths{LinearPath::stream, MoePath::by_rows, {}};
 
 }  // namespace sheaf::cuda

@@ -78,9 +78,6 @@ struct Int4Format {
     static constexpr bool packed = true;
     static constexpr int unit_inputs = 128, words = 16;
 
-    __device__ static int column(int t, int which) { return 2 * t + which; }
-    __device__ static int source_column(int g) { return g; }
-
     __device__ static void product(const uint8_t* unit, const DeviceMatrix& m, const uint32_t (&b)[words],
                                    float (&total)[4]) {
         const int lane = threadIdx.x % 32, g = lane / 4;
@@ -143,8 +140,6 @@ struct Int4Format {
 /// bf16: a unit is 32 inputs, 4 words of activations a lane; rows lie `pitch` bytes apart.
 struct Bf16Format {
     static constexpr bool packed = false;
-    __device__ static int column(int t, int which) { return 2 * t + which; }
-    __device__ static int source_column(int g) { return g; }
     static constexpr int unit_inputs = 32, words = 4;
     static constexpr int slot_inputs = 512,
                          pitch = slot_inputs * 2 + 64;  // no two rows of a load in one bank

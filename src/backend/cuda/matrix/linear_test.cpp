@@ -102,7 +102,7 @@ TEST(CudaLinear, EveryPathEqualsTheDefinition) {
     for (const LinearPath path :
          {LinearPath::plain, LinearPath::stream, LinearPath::tiles, LinearPath::library}) {
         SCOPED_TRACE(static_cast<int>(path));
-        force_paths({path, {}, {}, {}});
+        force_paths({path, {}, {}});
         for (const Case& one : cases()) check_case(one, ComputeType::bf16);
     }
     force_paths({});
@@ -112,18 +112,9 @@ TEST(CudaLinear, EveryFillEqualsTheDefinition) {
     for (const LinearPath path : {LinearPath::stream, LinearPath::tiles})
         for (const Fill fill : {Fill::bulk, Fill::lanes}) {
             SCOPED_TRACE(10 * static_cast<int>(path) + static_cast<int>(fill));
-            force_paths({path, {}, fill, {}});
+            force_paths({path, {}, fill});
             for (const Case& one : cases()) check_case(one, ComputeType::bf16);
         }
-    force_paths({});
-}
-
-TEST(CudaLinear, WithAndWithoutIntegers) {
-    for (const bool integers : {false, true}) {
-        SCOPED_TRACE(integers);
-        force_paths({LinearPath::stream, {}, {}, integers});
-        for (const Case& one : cases()) check_case(one, ComputeType::bf16);
-    }
     force_paths({});
 }
 

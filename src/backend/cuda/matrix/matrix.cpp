@@ -72,7 +72,7 @@ struct MoeScratch {
         grouping.pair_of_place = parts.take<int32_t>(places);
         grouping.place_of_pair = parts.take<int32_t>(pairs);
         grouping.tiles = parts.take<ExpertTile>(
-            group_tiles(pairs, experts.count, tiles ? max_tile_rows : stream_tile_rows(experts.device())));
+            group_tiles(pairs, experts.count, tiles ? max_tile_rows : max_stream_tokens));
         grouping.tile_count = parts.take<int32_t>(2);
     }
     static size_t size(const CudaExperts& experts, int64_t pairs, MoePath path) {
@@ -242,8 +242,7 @@ void moe(const Tensor& x, const Routing& routing, const CudaExperts& experts, co
                  places.grouping.pair_of_place,
                  places.partial};
     if (path == MoePath::by_tokens) return launch_stream_moe(call, stream);
-    launch_group(ids, pairs, experts.count, stream_tile_rows(experts.device()), Places::close,
-                 places.grouping, stream);
+    launch_group(ids, pairs, experts.count, max_stream_tokens, Places::close, places.grouping, stream);
     launch_stream_moe_tiles(call, stream);
     launch_add_choices(places.partial, true, places.grouping.place_of_pair, tokens, top_k, experts.hidden,
                        y.raw(), stream);

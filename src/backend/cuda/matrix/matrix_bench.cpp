@@ -1,7 +1,7 @@
 // Bench of the matrix kernels: time, bytes, share of the peaks. Every repetition reads fresh weights
 // (together more than the L2), in a replayed graph. Usage: sheaf_cuda_matrix_bench
-// [TOKENS|by_rows|tiles|bulk|lanes|integers|floats|chosen|moe262|moe35|linear|
-// head|router|load]..., in order: TOKENS is the most to try from there on, the next seven force the kernels.
+// [TOKENS|by_rows|tiles|bulk|lanes|chosen|moe262|moe35|linear|
+// head|router|load]..., in order: TOKENS is the most to try from there on, the next five force the kernels.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -87,7 +87,7 @@ void bench_moe(const char* name, int64_t count, int64_t hidden, int64_t inner, i
                                          allocate, nullptr));
     const double expert_bytes =
         static_cast<double>(experts[0]->device().gate_up_stride + experts[0]->device().down_stride);
-    for (const int64_t tokens : {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096}) {
+    for (const int64_t tokens : {1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096}) {
         if (tokens > most_tokens) continue;
         const DeviceTensor x = activations(tokens, hidden), y(DType::bf16, Shape{tokens, hidden});
         const Buffer scratch = allocate(moe_scratch_bytes(*experts[0], tokens, top_k));
@@ -179,11 +179,9 @@ void run(const std::string& what) {
     if (std::isdigit(what[0])) most_tokens = std::stoll(what);
     const std::vector<int64_t> counts{1, 2, 4, 8, 16, 32, 64, 128, 4096};
     static ForcedPaths forced;
-    if (what == "by_rows") forced = {LinearPath::stream, MoePath::by_rows, forced.fill, forced.integers};
-    if (what == "tiles") forced = {LinearPath::tiles, MoePath::tiles, forced.fill, forced.integers};
+    if (what == "by_rows") forced = {LinearPath::stream, MoePath::by_rows, forced.fill};
+    if (what == "tiles") forced = {LinearPath::tiles, MoePath::tiles, forced.fill};
     if (what == "chosen") forced = {};
-    if (what == "integers") forced.integers = true;
-    if (what == "floats") forced.integers = false;
     if (what == "bulk") forced.fill = Fill::bulk;
     if (what == "lanes") forced.fill = Fill::lanes;
     force_paths(forced);

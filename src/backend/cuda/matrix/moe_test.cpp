@@ -156,7 +156,7 @@ TEST(CudaMoe, FloatsEqualTheDefinition) {
 TEST(CudaMoe, EveryPathEqualsTheDefinition) {
     for (const MoePath path : {MoePath::by_tokens, MoePath::by_rows, MoePath::tiles}) {
         SCOPED_TRACE(static_cast<int>(path));
-        force_paths({{}, path, {}, {}});
+        force_paths({{}, path, {}});
         check_experts(
             "int4", whole, [](int64_t i) { return int4_expert(i, whole); }, false, ComputeType::bf16);
         check_experts(
@@ -177,22 +177,11 @@ TEST(CudaMoe, EveryFillEqualsTheDefinition) {
     for (const MoePath path : {MoePath::by_tokens, MoePath::by_rows, MoePath::tiles})
         for (const Fill fill : {Fill::bulk, Fill::lanes}) {
             SCOPED_TRACE(10 * static_cast<int>(path) + static_cast<int>(fill));
-            force_paths({{}, path, fill, {}});
+            force_paths({{}, path, fill});
             check_experts(
                 "int4", whole, [](int64_t i) { return int4_expert(i, whole); }, false, ComputeType::bf16);
             check_experts(
                 "bf16", whole, [](int64_t i) { return bf16_expert(i, whole); }, false, ComputeType::bf16);
-        }
-    force_paths({});
-}
-
-TEST(CudaMoe, WithAndWithoutIntegers) {
-    for (const MoePath path : {MoePath::by_tokens, MoePath::by_rows})
-        for (const bool integers : {false, true}) {
-            SCOPED_TRACE(10 * static_cast<int>(path) + integers);
-            force_paths({{}, path, {}, integers});
-            check_experts(
-                "int4", whole, [](int64_t i) { return int4_expert(i, whole); }, false, ComputeType::bf16);
         }
     force_paths({});
 }
@@ -238,7 +227,7 @@ TEST(CudaMoe, LargeShapesEqualThePlainKernels) {
                 const auto truth = wanted.floats();
                 for (const auto& path : {std::optional<MoePath>{}, std::optional(MoePath::by_rows),
                                          std::optional(MoePath::tiles)}) {
-                    force_paths({{}, path, {}, {}});
+                    force_paths({{}, path, {}});
                     EXPECT_LT(relative_error(run(x, ids, weights, *experts), truth), 6e-3)
                         << sizes.count << " experts, " << tokens << " tokens, routing "
                         << static_cast<int>(skew) << ", path " << (path ? static_cast<int>(*path) : -1);

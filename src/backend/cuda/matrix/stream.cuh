@@ -8,11 +8,8 @@
 // memory and are added in the order of the warps, so a column's result depends on nothing but the column.
 #pragma once
 
-#include <type_traits>
-
 #include "backend/cuda/matrix/async_copy.cuh"
 #include "backend/cuda/matrix/fragments.cuh"
-#include "backend/cuda/matrix/integers.cuh"
 
 namespace sheaf::cuda {
 
@@ -99,9 +96,8 @@ __device__ inline void fill_slot(Ring& ring, Fill fill, int count, uint32_t tota
 }
 
 /// Slot `s` of item `item` of a tile whose numbers lie at `data`.
-template <class Format>
-    requires Format::packed
-__device__ inline void produce_slot(Format, Ring& ring, Fill fill, const DeviceMatrix& m,
+template <bool simple>
+__device__ inline void produce_slot(Int4Format<simple>, Ring& ring, Fill fill, const DeviceMatrix& m,
                                     const ItemSpace& space, const uint8_t* data, int item, int s) {
     const int first = item * space.teams;
     const int units = space.teams > 1 ? min(space.teams, space.blocks - first) * space.units
@@ -127,28 +123,19 @@ __device__ inline void produce_slot(Bf16Format, Ring& ring, Fill fill, const Dev
 template <class Format, bool through_l2>
 __device__ inline void load_columns(const __nv_bfloat16* row, int unit, int64_t inputs,
                                     uint32_t (&b)[Format::words]) {
-    constexpr int runs = Format::unit_inputs / 32;
     const int t = threadIdx.x % 4;
-    uint4 values[runs];
 #pragma unroll
-    for (int run = 0; run < runs; ++run) {
+    for (int run = 0; run < Format::words / 4; ++run) {
         const int64_t k = static_cast<int64_t>(unit) * Format::unit_inputs + 32 * run + 8 * t;
-        values[run] = make_uint4(0, 0, 0, 0);
+        uint4 values = make_uint4(0, 0, 0, 0);
         if (row && k < inputs) {
             const auto* place = reinterpret_cast<const uint4*>(row + k);
-            values[run] = through_l2 ? __ldcg(place) : *place;
+            values = through_l2 ? __ldcg(place) : *place;
         }
-    }
-    if constexpr (std::is_same_v<Format, IntegerFormat>) {
-        IntegerFormat::set_columns(values, b);
-    } else {
-#pragma unroll
-        for (int run = 0; run < runs; ++run) {
-            b[4 * run] = values[run].x;
-            b[4 * run + 1] = values[run].y;
-            b[4 * run + 2] = values[run].z;
-            b[4 * run + 3] = values[run].w;
-        }
+        b[4 * run] = values.x;
+        b[4 * run + 1] = values.y;
+        b[4 * run + 2] = values.z;
+        b[4 * run + 3] = values.w;
     }
 }
 
@@ -156,11 +143,6 @@ template <bool simple>
 __device__ inline void multiply_unit(Int4Format<simple>, const Ring& ring, const DeviceMatrix& m, int warp,
                                      int, const uint32_t (&b)[Int4Format<simple>::words], float (&total)[4]) {
     Int4Format<simple>::product(ring.slot() + warp * m.unit_bytes, m, b, total);
-}
-
-__device__ inline void multiply_unit(IntegerFormat, const Ring& ring, const DeviceMatrix& m, int warp, int,
-                                     const uint32_t (&b)[IntegerFormat::words], float (&total)[4]) {
-    IntegerFormat::product(ring.slot() + warp * m.unit_bytes, m, b, total);
 }
 
 __device__ inline void multiply_unit(Bf16Format, const Ring& ring, const DeviceMatrix& m, int warp, int unit,
@@ -222,7 +204,7 @@ __device__ void consume_items(Ring& ring, const DeviceMatrix& m, const ItemSpace
         const bool load = tile < 0 || (owner != tile && !same_columns);
         tile = owner;
         if (load) {
-            const __nv_bfloat16* row = column_of(tile, Format::source_column(g));
+            const __nv_bfloat16* row = column_of(tile, g);
 #pragma unroll
             for (int s = 0; s < most_slots; ++s)
                 load_columns<Format, through_l2>(row, s * stream_warps + place, m.in, b[s]);

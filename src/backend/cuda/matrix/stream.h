@@ -39,9 +39,7 @@ struct MoeCall {
 /// A whole mixture of experts in one kernel, for at most max_stream_tokens tokens and max_stream_pairs pairs.
 /// `act`: (tokens * top_k, 8, intermediate).
 void launch_stream_moe(const MoeCall& call, cudaStream_t stream);
-/// The most rows that launch_stream_moe_tiles takes in a tile.
-int64_t stream_tile_rows(const DeviceExperts& experts);
-/// The same by tiles: weighted results per place into `partial`.
+/// The same by tiles of at most 8 rows: weighted results per place into `partial`.
 void launch_stream_moe_tiles(const MoeCall& call, cudaStream_t stream);
 
 }  // namespace sheaf::cuda

@@ -49,12 +49,12 @@ __global__ void __launch_bounds__(stream_threads, 1) stream_linear(const __grid_
         memory.ring, call.weight, space, begin, end, finisher, true,
         [&](int, int g) { return g < call.tokens ? call.x + g * call.x_stride : nullptr; },
         [&](int, int block, float4 sums) {
-            const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+            const int g = threadIdx.x % 32 / 4, column = threadIdx.x % 4 * 2;
             const int64_t n = static_cast<int64_t>(block) * 16 + g;
-            store_result(call, n, Format::column(t, 0), sums.x);
-            store_result(call, n, Format::column(t, 1), sums.y);
-            store_result(call, n + 8, Format::column(t, 0), sums.z);
-            store_result(call, n + 8, Format::column(t, 1), sums.w);
+            store_result(call, n, column, sums.x);
+            store_result(call, n, column + 1, sums.y);
+            store_result(call, n + 8, column, sums.z);
+            store_result(call, n + 8, column + 1, sums.w);
         });
 }
 
@@ -90,8 +90,6 @@ void launch_stream_linear(const Tensor& x, const DeviceMatrix& weight, const Ten
                           y.row_stride(), 0,
                           stream_fill()};
     if (weight.store != Store::int4) return launch_sized<Bf16Format>(call, stream);
-    if (is_simple(weight) && x.size(0) <= integer_columns && stream_in_integers())
-        return launch_sized<IntegerFormat>(call, stream);
     if (is_simple(weight)) return launch_sized<Int4Format<true>>(call, stream);
     launch_sized<Int4Format<false>>(call, stream);
 }

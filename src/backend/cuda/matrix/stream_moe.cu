@@ -107,10 +107,9 @@ __device__ void produce_items(Ring& ring, Fill fill, const DeviceMatrix& m, cons
 }
 
 /// Slot s of block `block` of down: units 16 s ... of the experts' rows set one after another.
-template <class Format>
-    requires Format::packed
-__device__ void produce_down_slot(Format, Ring& ring, const StreamMoe& job, const ExpertTable& table,
-                                  int block, int s) {
+template <bool simple>
+__device__ void produce_down_slot(Int4Format<simple>, Ring& ring, const StreamMoe& job,
+                                  const ExpertTable& table, int block, int s) {
     const DeviceMatrix& m = job.call.experts.down;
     const int run = stream_warps / job.down_pieces, all = table.count * job.down_units;
     const int pieces = min(job.down_pieces, (all - stream_warps * s + run - 1) / run);
@@ -137,9 +136,8 @@ struct DownPlace {
     int tile, unit;
 };
 
-template <class Format>
-    requires Format::packed
-__device__ DownPlace down_place(Format, const StreamMoe& job, int s, int warp) {
+template <bool simple>
+__device__ DownPlace down_place(Int4Format<simple>, const StreamMoe& job, int s, int warp) {
     const int at = stream_warps * s + warp, tile = at / job.down_units;
     return {tile, at - tile * job.down_units};
 }
@@ -204,10 +202,6 @@ __device__ void consume_down(Ring& ring, const StreamMoe& job, const ExpertTable
     }
 }
 
-/// down's activations change from slot to slot: too often for IntegerFormat.
-template <class Format>
-using DownFormat = std::conditional_t<std::is_same_v<Format, IntegerFormat>, Int4Format<true>, Format>;
-
 /// Columns are tokens: every expert multiplies all of them, and only the results of its own are kept.
 template <class Format, int most_slots>
 __global__ void __launch_bounds__(stream_threads, 1) moe_by_tokens(const __grid_constant__ StreamMoe job) {
@@ -227,10 +221,9 @@ __global__ void __launch_bounds__(stream_threads, 1) moe_by_tokens(const __grid_
     if (threadIdx.x / 32 >= stream_warps) {
         produce_items<Format>(memory.ring, job.fill, experts.gate_up, space, begin, end,
                               experts.gate_up_stride, table.expert, 1);
-        const int slots = down_slots<DownFormat<Format>>(job, table.count);
+        const int slots = down_slots<Format>(job, table.count);
         for (int block = down_begin; block < down_end; ++block)
-            for (int s = 0; s < slots; ++s)
-                produce_down_slot(DownFormat<Format>{}, memory.ring, job, table, block, s);
+            for (int s = 0; s < slots; ++s) produce_down_slot(Format{}, memory.ring, job, table, block, s);
         return;
     }
     Finisher finisher{memory.sums};
@@ -239,19 +232,15 @@ __global__ void __launch_bounds__(stream_threads, 1) moe_by_tokens(const __grid_
         memory.ring, experts.gate_up, space, begin, end, finisher, true,
         [&](int, int g) { return g < call.tokens ? x + g * call.x_stride : nullptr; },
         [&](int tile, int block, float4 sums) {
-            const int i = block * 8 + static_cast<int>(threadIdx.x % 32 / 4), t = threadIdx.x % 4;
+            const int i = block * 8 + static_cast<int>(threadIdx.x % 32 / 4), column = threadIdx.x % 4 * 2;
             if (i >= experts.intermediate) return;
-#pragma unroll
-            for (int which = 0; which < 2; ++which) {
-                const int column = Format::column(t, which);
-                const float weight = table.weight[tile * stream_columns + column];
-                if (weight != 0)
-                    store_act(call, static_cast<int64_t>(tile) * stream_columns + column, i,
-                              which ? sums.y : sums.x, which ? sums.w : sums.z, weight);
-            }
+            const float* weight = table.weight + tile * stream_columns + column;
+            const int64_t row = static_cast<int64_t>(tile) * stream_columns + column;
+            if (weight[0] != 0) store_act(call, row, i, sums.x, sums.z, weight[0]);
+            if (weight[1] != 0) store_act(call, row + 1, i, sums.y, sums.w, weight[1]);
         });
     grid_barrier(call.counters);
-    consume_down<DownFormat<Format>>(memory.ring, job, table, down_begin, down_end, finisher);
+    consume_down<Format>(memory.ring, job, table, down_begin, down_end, finisher);
 }
 
 /// Columns are the places of a tile.
@@ -279,9 +268,7 @@ __global__ void __launch_bounds__(stream_threads, 1) moe_by_tiles(const __grid_c
         return;
     }
     Finisher finisher{memory.sums};
-    const int g = threadIdx.x % 32 / 4;
-    const int first_column = Format::column(threadIdx.x % 4, 0),
-              second_column = Format::column(threadIdx.x % 4, 1);
+    const int g = threadIdx.x % 32 / 4, column = threadIdx.x % 4 * 2;
     consume_items<Format, most_slots, false>(
         memory.ring, experts.gate_up, space, begin, end, finisher, false,
         [&](int tile, int of) -> const __nv_bfloat16* {
@@ -293,12 +280,11 @@ __global__ void __launch_bounds__(stream_threads, 1) moe_by_tiles(const __grid_c
             const int i = block * 8 + g;
             if (i >= experts.intermediate) return;
             const ExpertTile of = call.tiles[tile];
-            for (int which = 0; which < 2; ++which) {
-                const int column = which ? second_column : first_column, place = of.first + column;
-                if (column < of.count)
-                    store_act(call, place, i, which ? sums.y : sums.x, which ? sums.w : sums.z,
-                              call.weights[call.pair_of_place[place]]);
-            }
+            const int place = of.first + column;
+            if (column < of.count)
+                store_act(call, place, i, sums.x, sums.z, call.weights[call.pair_of_place[place]]);
+            if (column + 1 < of.count)
+                store_act(call, place + 1, i, sums.y, sums.w, call.weights[call.pair_of_place[place + 1]]);
         });
     grid_barrier(call.counters);
     constexpr int down_most = Format::packed ? 1 : 4;
@@ -316,10 +302,10 @@ __global__ void __launch_bounds__(stream_threads, 1) moe_by_tiles(const __grid_c
                 if (at < of.count && row < experts.hidden)
                     call.partial[static_cast<int64_t>(of.first + at) * experts.hidden + row] = value;
             };
-            store(n, first_column, sums.x);
-            store(n, second_column, sums.y);
-            store(n + 8, first_column, sums.z);
-            store(n + 8, second_column, sums.w);
+            store(n, column, sums.x);
+            store(n, column + 1, sums.y);
+            store(n + 8, column, sums.z);
+            store(n + 8, column + 1, sums.w);
         });
 }
 
@@ -358,20 +344,12 @@ void launch_sized(const StreamMoe& job, bool by_tokens, cudaStream_t stream) {
 void launch_any(const MoeCall& call, bool by_tokens, cudaStream_t stream) {
     const StreamMoe job{call, 0, 0, 0, 0, stream_fill()};
     if (call.experts.gate_up.store != Store::int4) return launch_sized<Bf16Format>(job, by_tokens, stream);
-    const bool simple = is_simple(call.experts.gate_up) && is_simple(call.experts.down);
-    const bool few =
-        by_tokens ? call.tokens <= integer_columns : stream_tile_rows(call.experts) == integer_columns;
-    if (simple && few && stream_in_integers()) return launch_sized<IntegerFormat>(job, by_tokens, stream);
-    if (simple) return launch_sized<Int4Format<true>>(job, by_tokens, stream);
+    if (is_simple(call.experts.gate_up) && is_simple(call.experts.down))
+        return launch_sized<Int4Format<true>>(job, by_tokens, stream);
     launch_sized<Int4Format<false>>(job, by_tokens, stream);
 }
 
 }  // namespace
-
-int64_t stream_tile_rows(const DeviceExperts& experts) {
-    const bool integers = is_simple(experts.gate_up) && is_simple(experts.down) && stream_in_integers();
-    return experts.gate_up.store == Store::int4 && integers ? integer_columns : max_stream_tokens;
-}
 
 void launch_stream_moe(const MoeCall& call, cudaStream_t stream) {
     launch_any(call, true, stream);
