@@ -51,8 +51,10 @@ class Rows {
         const double memory =
             peaks_.read_bytes_per_second > 0 ? step.bytes / peaks_.read_bytes_per_second : 0;
         const double compute = peaks_.flops_per_second > 0 ? step.operations / peaks_.flops_per_second : 0;
-        const double fraction = std::max(memory, compute) / step.seconds;
-        const double ceiling = speed / std::max(fraction, 1e-9);  // what `sheaf plan` calls by this name
+        const double least = std::max(memory, compute);
+        const double fraction = least / step.seconds;
+        const double ceiling =
+            least > 0 ? static_cast<double>(step.tokens) / least : 0;  // as in `sheaf plan`
         json_.push_back({{"phase", phase},
                          {"batch", batch},
                          {"context", context},
@@ -63,14 +65,14 @@ class Rows {
                          {"peak_bandwidth", peaks_.read_bytes_per_second},
                          {"peak_flops", peaks_.flops_per_second},
                          {"fraction_of_peak", fraction},
-                         {"ceiling_tokens_per_second", fraction > 0 ? ceiling : 0.0},
+                         {"ceiling_tokens_per_second", ceiling},
                          {"device", device_},
                          {"threads", threads_},
                          {"layers", layers_},
                          {"dtype", dtype_}});
         table_.push_back(
             {phase, std::to_string(batch), std::to_string(context), fmt::format("{:.1f}", speed),
-             fraction > 0 ? fmt::format("{:.0f}", ceiling) : "-", fmt::format("{:.2f}", 1e3 * step.seconds),
+             least > 0 ? fmt::format("{:.0f}", ceiling) : "-", fmt::format("{:.2f}", 1e3 * step.seconds),
              fmt::format("{:.3f}", step.bytes / 1e9), fmt::format("{:.2f}", step.operations / 1e9),
              fmt::format("{:.0f} % of {}", 100 * fraction, memory >= compute ? "bandwidth" : "compute")});
         log::info("{} batch {} context {}: {:.1f} tokens/s", phase, batch, context, speed);

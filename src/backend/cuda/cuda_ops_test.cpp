@@ -5,12 +5,14 @@
 
 #include "backend/cpu/testing.h"
 #include "backend/cuda/cuda_machine.h"
+#include "backend/cuda/testing/device_tensor.h"
 
 namespace sheaf::cuda {
 namespace {
 
 using cpu::testing::integers;
 using cpu::testing::random_tensor;
+using testing::relative_error;
 using Values = std::vector<std::vector<float>>;
 
 /// A machine with its operators, and tensors going in and out.
@@ -49,18 +51,6 @@ struct Side {
         return values;
     }
 };
-
-double relative_error(const std::vector<float>& got, const std::vector<float>& wanted) {
-    if (got.size() != wanted.size()) return 1e30;
-    double difference = 0, size = 1e-300;
-    for (size_t i = 0; i < got.size(); ++i) {
-        const double error = static_cast<double>(got[i]) - static_cast<double>(wanted[i]);
-        difference += error * error;
-        size += static_cast<double>(wanted[i]) * static_cast<double>(wanted[i]);
-    }
-    const double ratio = std::sqrt(difference / size);
-    return std::isnan(ratio) ? 1e30 : ratio;
-}
 
 /// x as the type of activations keeps it, so that both sides start from the same numbers.
 HostTensor activations(ComputeType compute, Shape shape, uint64_t key, double scale = 1.0) {

@@ -25,8 +25,8 @@ int64_t vector_stride(const Tensor& x) {
 __global__ void __launch_bounds__(threads_per_block)
     copy_rows(const uint4* table, int64_t table_rows, int64_t table_stride, const int32_t* indices,
               uint4* result, int vectors) {
-    let_next_start();
-    wait_for_previous();
+    allow_next_kernel();
+    wait_for_previous_kernel();
     const int at = static_cast<int>(blockIdx.x) * threads_per_block + static_cast<int>(threadIdx.x);
     if (at >= vectors) return;
     const int64_t row = indices[blockIdx.y];
@@ -45,8 +45,8 @@ template <class T>
 __global__ void __launch_bounds__(threads_per_block)
     add_gated_rows(const uint4* x, int64_t x_stride, const uint4* y, int64_t y_stride, const T* gate,
                    int64_t gate_stride, uint4* result, int vectors) {
-    let_next_start();
-    wait_for_previous();
+    allow_next_kernel();
+    wait_for_previous_kernel();
     const int at = static_cast<int>(blockIdx.x) * threads_per_block + static_cast<int>(threadIdx.x);
     if (at >= vectors) return;
     const int64_t row = blockIdx.y;

@@ -1,10 +1,10 @@
 // The machinery of pipelined kernels: barriers in shared memory, bulk copies into it (cp.async where there
-// are none), a ring of slots between one producing warp and many consuming ones, and programmatic launch.
-// Device code only.
+// are none), a ring of slots between one producing warp and many consuming ones. Device code only.
 #pragma once
 
 #include <cstdint>
 
+#include "backend/cuda/kernel_order.cuh"
 #include "backend/cuda/matrix/dispatch.h"
 
 namespace sheaf::cuda {
@@ -123,19 +123,5 @@ struct Ring {
         advance();
     }
 };
-
-/// Waits until the kernel before this one is done and its results are visible (programmatic launch).
-__device__ inline void wait_for_previous_kernel() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-
-/// Lets the next kernel's blocks start while this one ends; they wait as above before they read its results.
-__device__ inline void allow_next_kernel() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
 
 }  // namespace sheaf::cuda

@@ -220,8 +220,8 @@ __global__ void __launch_bounds__(L::threads) decode_kernel(DecodeWork work) {
     count_items(prefix, batch.sequences, [&](int sequence) {
         return tiles_of(work, sequence) * kv_heads * parts_of(work, sequence).count;
     });
-    let_next_start();
-    wait_for_previous();
+    allow_next_kernel();
+    wait_for_previous_kernel();
     const uint32_t base = shared_address(memory);
     for (int index = blockIdx.x; index < prefix[batch.sequences]; index += gridDim.x) {
         const Item item = item_of(work, prefix, index);
@@ -244,8 +244,8 @@ __global__ void __launch_bounds__(128) merge_kernel(DecodeWork work) {
     const int row = blockIdx.x, head = blockIdx.y, head_dim = attention.pages.head_dim,
               group = group_of(attention);
     const BatchRow place = batch_row(attention.batch, row);
-    let_next_start();
-    wait_for_previous();
+    allow_next_kernel();
+    wait_for_previous_kernel();
     if (!place.active || attention.batch.count[place.sequence] > work.longest) return;
     const int parts = parts_of(work, place.sequence).count;
     if (parts == 1) return;

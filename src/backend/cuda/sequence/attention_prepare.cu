@@ -43,8 +43,8 @@ __device__ void normalize_and_rotate(float (&x)[8], const float* weight, float e
 template <class T>
 __global__ void __launch_bounds__(32 * warps) prepare_kernel(PrepareWork work) {
     __shared__ float memory[warps][2 * longest_head];
-    let_next_start();
-    wait_for_previous();
+    allow_next_kernel();
+    wait_for_previous_kernel();
     const int warp = threadIdx.x / 32, first = threadIdx.x % 32 * 8, row = blockIdx.x;
     const int unit = blockIdx.y * warps + warp, kv_heads = work.pages.kv_heads, dim = work.pages.head_dim;
     const int queries = work.query.data ? work.heads : 0;
@@ -80,8 +80,8 @@ __global__ void __launch_bounds__(32 * warps) prepare_kernel(PrepareWork work) {
 
 template <class T>
 __global__ void __launch_bounds__(128) clear_padding_kernel(AttentionWork work) {
-    let_next_start();
-    wait_for_previous();
+    allow_next_kernel();
+    wait_for_previous_kernel();
     const int row = blockIdx.x;
     if (batch_row(work.batch, row).active) return;
     T* result = static_cast<T*>(work.result.data) + row * work.result.stride;

@@ -86,8 +86,8 @@ __device__ void replace_state(const ConvolutionWork& work, const BatchRow& place
 
 template <class T, int width, int kernel>
 __global__ void __launch_bounds__(threads) convolution_kernel(ConvolutionWork work) {
-    let_next_start();
-    wait_for_previous();
+    allow_next_kernel();
+    wait_for_previous_kernel();
     const int channel = (blockIdx.y * threads + threadIdx.x) * width;
     if (channel >= work.channels) return;
     float weight[kernel][width], window[kernel][width];  // window[kernel - 1]: the current row

@@ -157,7 +157,7 @@ __global__ void __launch_bounds__(threads) delta_step_kernel(DeltaStepWork work)
     const int column = threadIdx.x % column_threads * width, first = head * dim + slice * columns + column;
     bf16* result = static_cast<bf16*>(work.result.data) + row * work.result.stride + first;
     if (work.batch.count[sequence] == 0) {  // padding: the whole cluster leaves
-        wait_for_previous();
+        wait_for_previous_kernel();
         if (threadIdx.x < column_threads) *reinterpret_cast<uint2*>(result) = make_uint2(0, 0);
         return;
     }
@@ -174,8 +174,8 @@ __global__ void __launch_bounds__(threads) delta_step_kernel(DeltaStepWork work)
             const float4 x = __ldcs(reinterpret_cast<const float4*>(place + i * key_groups * dim));
             state[i][0] = x.x, state[i][1] = x.y, state[i][2] = x.z, state[i][3] = x.w;
         }
-    wait_for_previous();  // the projections; the state is older
-    let_next_start();
+    wait_for_previous_kernel();  // the projections; the state is older
+    allow_next_kernel();
     make_inputs(work, row, sequence, head, shared);
     float output[width];
     step(work, row, head, state, output, shared);

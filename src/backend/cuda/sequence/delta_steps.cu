@@ -119,7 +119,7 @@ __global__ void __launch_bounds__(threads) delta_kernel(DeltaWork work) {
     const int head = blockIdx.y, sequence = blockIdx.z, columns = work.value_dim;
     const int column = (blockIdx.x * column_threads + threadIdx.x % column_threads) * width;
     const int group = threadIdx.x / column_threads, count = work.batch.count[sequence];
-    if (count == 0 || count > work.longest) wait_for_previous();
+    if (count == 0 || count > work.longest) wait_for_previous_kernel();
     if (count == 0) return clear_padding<T>(work, sequence, head, column, columns, width);
     if (count > work.longest) return;
     float* memory_strip =
@@ -140,8 +140,8 @@ __global__ void __launch_bounds__(threads) delta_kernel(DeltaWork work) {
             state[i][0] = memory_strip[static_cast<int64_t>(at) * columns];
         }
     }
-    wait_for_previous();  // the projections; the state is older
-    let_next_start();
+    wait_for_previous_kernel();  // the projections; the state is older
+    allow_next_kernel();
     const int begin = work.batch.begin[sequence];
     for (int row = begin; row < begin + count; ++row)
         step<T, keys, width>(work, row, head, column, columns, state, memory);

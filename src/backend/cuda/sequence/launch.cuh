@@ -1,23 +1,14 @@
 // Launches that may begin while the kernel before them still ends (programmatic dependent launch, sm_90 and
-// later). A kernel started so must call wait_for_previous() before it reads what that kernel wrote, and
-// before it writes what that one reads; let_next_start() allows the next one in once every block has called
-// it. Used by launchers here.
+// later). A kernel started so must call wait_for_previous_kernel() before it reads what that kernel wrote,
+// and before it writes what that one reads; allow_next_kernel() allows the next one in once every block has
+// called it. Used by launchers here.
 #pragma once
 
 #include <cuda_runtime.h>
 
-namespace sheaf::cuda {
+#include "backend/cuda/kernel_order.cuh"
 
-__device__ inline void wait_for_previous() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.wait;\n" ::: "memory");
-#endif
-}
-__device__ inline void let_next_start() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;\n" ::: "memory");
-#endif
-}
+namespace sheaf::cuda {
 
 struct LaunchShape {
     dim3 grid, block;
@@ -25,7 +16,7 @@ struct LaunchShape {
     unsigned cluster = 1;  // blocks, along x
 };
 
-/// Launch of a kernel that calls wait_for_previous() in every thread, whatever way it leaves.
+/// Launch of a kernel that calls wait_for_previous_kernel() in every thread, whatever way it leaves.
 template <class... Parameters>
 cudaError_t launch_early(void (*kernel)(Parameters...), const LaunchShape& shape, cudaStream_t stream,
                          const Parameters&... parameters) {

@@ -34,8 +34,8 @@ __device__ float factor_of(float squares, const NormWork& work) {
 
 template <class T, NormKind kind, int threads, int vectors>
 __global__ void __launch_bounds__(threads < 128 ? 128 : threads) norm_kernel(NormWork work) {
-    let_next_start();
-    wait_for_previous();
+    allow_next_kernel();
+    wait_for_previous_kernel();
     const int64_t group = static_cast<int64_t>(blockIdx.x) * (blockDim.x / threads) + threadIdx.x / threads;
     if (group >= work.rows * work.groups) return;
     const int lane = threadIdx.x % threads;
@@ -76,8 +76,8 @@ __global__ void __launch_bounds__(threads < 128 ? 128 : threads) norm_kernel(Nor
 /// Element by element, for sizes and strides that 16-byte vectors do not fit.
 template <class T, NormKind kind>
 __global__ void __launch_bounds__(128) plain_norm_kernel(NormWork work) {
-    let_next_start();
-    wait_for_previous();
+    allow_next_kernel();
+    wait_for_previous_kernel();
     const int64_t group = blockIdx.x;
     const int64_t row = group / work.groups, at = group % work.groups * work.dim;
     const T* x = static_cast<const T*>(work.x.data) + row * work.x.stride + at;
@@ -135,8 +135,8 @@ cudaError_t start_norm(const NormWork& work, cudaStream_t stream) {
 template <class T, int width>
 __global__ void __launch_bounds__(256)
     swiglu_kernel(Rows gate, Rows up, Rows result, int64_t rows, int64_t columns) {
-    let_next_start();
-    wait_for_previous();
+    allow_next_kernel();
+    wait_for_previous_kernel();
     const int64_t index = (static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x) * width;
     if (index >= rows * columns) return;
     const int64_t row = index / columns, column = index % columns;
@@ -170,8 +170,8 @@ cudaError_t start_swiglu(Rows gate, Rows up, Rows result, int64_t rows, int64_t 
 template <class T>
 __global__ void __launch_bounds__(128)
     rotate_kernel(Rows from, Rows to, int heads, int head_dim, Angles angles) {
-    let_next_start();
-    wait_for_previous();
+    allow_next_kernel();
+    wait_for_previous_kernel();
     extern __shared__ float table[];
     float *cosine = table, *sine = table + angles.count;
     const int64_t row = blockIdx.x;
