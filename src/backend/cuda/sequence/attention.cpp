@@ -170,6 +170,8 @@ void gated_attention(const GatedAttentionInput& input, const Tensor& positions, 
     prepare.result = work.result;
     prepare.q_norm = floats_of(input.q_norm.weight, dim);
     prepare.k_norm = floats_of(input.k_norm.weight, dim);
+    for (const float* weight : {prepare.q_norm, prepare.k_norm})
+        SHEAF_CHECK(reinterpret_cast<uintptr_t>(weight) % 16 == 0, "norm weights must lie at 16 bytes");
     prepare.q_epsilon = input.q_norm.epsilon;
     prepare.k_epsilon = input.k_norm.epsilon;
     prepare.heads = work.heads;

@@ -167,47 +167,69 @@ __device__ void leave_rows(QueryRows<L::dim>& rows, char* memory) {
     }
 }
 
-__device__ inline float opened(const AttentionWork& work, int64_t row, int head, int d, float x) {
-    if (!work.gate.data) return x;
-    const bf16* gate = static_cast<const bf16*>(work.gate.data) + row * work.gate.stride;
-    return x * sigmoid(to_float(gate[head * work.gate_step + d]));
+/// Eight neighbours times the sigmoid of their gates.
+__device__ inline void open_gates(const AttentionWork& work, const uint4& gates, float (&x)[8]) {
+    if (!work.gate.data) return;
+    const uint32_t pairs[4] = {gates.x, gates.y, gates.z, gates.w};
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+        x[2 * i] *= sigmoid(low_bf16(pairs[i])), x[2 * i + 1] *= sigmoid(high_bf16(pairs[i]));
+}
+__device__ inline uint4 gates_of(const AttentionWork& work, int64_t row, int head, int d) {
+    if (!work.gate.data || d >= work.pages.head_dim) return {};
+    return __ldg(reinterpret_cast<const uint4*>(static_cast<const bf16*>(work.gate.data) +
+                                                row * work.gate.stride + head * work.gate_step + d));
 }
 
-/// Merges the warps' rows; to the result when the item is the only part, else to its slot.
 template <class L>
 __device__ void merge_warps(const DecodeWork& work, const Item& item, const char* memory) {
+    constexpr int rows_each = tile_rows / L::warps;
     const AttentionWork& attention = work.attention;
     const auto* statistics = reinterpret_cast<const float*>(memory + L::statistics);
-    const int group = group_of(attention), head_dim = attention.pages.head_dim;
+    const int group = group_of(attention), head_dim = attention.pages.head_dim, d = threadIdx.x % 32 * 8;
     float* slot = work.parts + static_cast<int64_t>(item.slot) * tile_rows * (head_dim + 2);
-    for (int row = threadIdx.x / 32; row < tile_rows; row += L::warps) {
-        const int number = item.tile * tile_rows + row;
+    const int begin = attention.batch.begin[item.sequence];
+    uint4 gates[rows_each] = {};  // all on their way before the first is needed
+    if (item.parts == 1)
+#pragma unroll
+        for (int i = 0; i < rows_each; ++i)
+            if (const int number = item.tile * tile_rows + threadIdx.x / 32 + i * L::warps;
+                number < item.rows)
+                gates[i] =
+                    gates_of(attention, begin + number / group, item.kv_head * group + number % group, d);
+#pragma unroll
+    for (int i = 0; i < rows_each; ++i) {
+        const int row = threadIdx.x / 32 + i * L::warps, number = item.tile * tile_rows + row;
         if (number >= item.rows) break;
-        float maximum = -INFINITY, sum = 0, factors[L::warps];
+        float maximum = -INFINITY, sum = 0, x[8] = {};
+#pragma unroll
         for (int w = 0; w < L::warps; ++w) maximum = fmaxf(maximum, statistics[w * 2 * tile_rows + row]);
         const float origin = maximum == -INFINITY ? 0.0f : maximum;
 #pragma unroll
         for (int w = 0; w < L::warps; ++w) {
-            factors[w] = exp2f(statistics[w * 2 * tile_rows + row] - origin);
-            sum += factors[w] * statistics[(w * 2 + 1) * tile_rows + row];
-        }
-        const int64_t token = attention.batch.begin[item.sequence] + number / group;
-        const int head = item.kv_head * group + number % group;
-        bf16* result =
-            static_cast<bf16*>(attention.result.data) + token * attention.result.stride + head * head_dim;
-        for (int d = threadIdx.x % 32; d < head_dim; d += 32) {
-            float x = 0;
+            const float factor = exp2f(statistics[w * 2 * tile_rows + row] - origin);
+            sum += factor * statistics[(w * 2 + 1) * tile_rows + row];
+            if (d >= head_dim) continue;
+            float part[8];
+            load8(reinterpret_cast<const float*>(memory + w * L::ring) + row * L::dim + (d ^ (row % 4 * 8)),
+                  part);
 #pragma unroll
-            for (int w = 0; w < L::warps; ++w)
-                x += factors[w] *
-                     reinterpret_cast<const float*>(memory + w * L::ring)[row * L::dim + (d ^ (row % 4 * 8))];
-            if (item.parts == 1)
-                result[d] = from_float<bf16>(opened(attention, token, head, d, x / sum));
-            else
-                slot[row * head_dim + d] = x;
+            for (int j = 0; j < 8; ++j) x[j] = fmaf(factor, part[j], x[j]);
         }
-        if (item.parts > 1 && threadIdx.x % 32 == 0)
+        if (item.parts > 1 && d == 0)
             slot[tile_rows * head_dim + row] = maximum, slot[tile_rows * (head_dim + 1) + row] = sum;
+        if (d >= head_dim) continue;
+        if (item.parts > 1) {
+            store8(slot + row * head_dim + d, x);
+            continue;
+        }
+#pragma unroll
+        for (int j = 0; j < 8; ++j) x[j] /= sum;
+        open_gates(attention, gates[i], x);
+        store8(static_cast<bf16*>(attention.result.data) +
+                   (begin + number / group) * attention.result.stride +
+                   (item.kv_head * group + number % group) * head_dim + d,
+               x);
     }
 }
 
@@ -235,20 +257,23 @@ __global__ void __launch_bounds__(L::threads) decode_kernel(DecodeWork work) {
     }
 }
 
-/// One block per row and head: the parts' outputs, weighted by their maxima, in order.
+/// One block per row and head: the parts' outputs, weighted by their maxima. Warp w sums parts w, w + 4, ...,
+/// a lane eight columns; the warps' sums are added in order.
 __global__ void __launch_bounds__(128) merge_kernel(DecodeWork work) {
-    constexpr int most = 64;
-    __shared__ float factors[most];
-    __shared__ float total;
+    constexpr int most = 64, warps = 4;
+    __shared__ float factors[most], total;
+    __shared__ __align__(16) float sums[warps][256];
     const AttentionWork& attention = work.attention;
     const int row = blockIdx.x, head = blockIdx.y, head_dim = attention.pages.head_dim,
               group = group_of(attention);
     const BatchRow place = batch_row(attention.batch, row);
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, d = 8 * lane;
+    const Parts parts = place.active ? parts_of(work, place.sequence) : Parts{1, 0};
+    const bool mine =
+        place.active && attention.batch.count[place.sequence] <= work.longest && parts.count > 1;
     allow_next_kernel();
     wait_for_previous_kernel();
-    if (!place.active || attention.batch.count[place.sequence] > work.longest) return;
-    const int parts = parts_of(work, place.sequence).count;
-    if (parts == 1) return;
+    if (!mine) return;
     const int kv_head = head / group, number = place.index * group + head % group, line = number % tile_rows;
     const int64_t size = static_cast<int64_t>(tile_rows) * (head_dim + 2);
     const float* slots =
@@ -256,32 +281,48 @@ __global__ void __launch_bounds__(128) merge_kernel(DecodeWork work) {
                           attention.pages.kv_heads +
                       kv_head) *
                          work.most_parts * size;
-    if (threadIdx.x < 32) {
-        float maximum = -INFINITY, sum = 0;
-        for (int p = threadIdx.x; p < parts; p += 32)
-            maximum = fmaxf(maximum, slots[p * size + tile_rows * head_dim + line]);
+    const uint4 gates = gates_of(attention, row, head, d);
+    if (warp == 0) {
+        float maxima[2], part_sums[2];
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+            const int p = lane + 32 * i;
+            maxima[i] = p < parts.count ? slots[p * size + tile_rows * head_dim + line] : -INFINITY;
+            part_sums[i] = p < parts.count ? slots[p * size + tile_rows * (head_dim + 1) + line] : 0.0f;
+        }
+        float maximum = fmaxf(maxima[0], maxima[1]);
         for (int step = 16; step > 0; step /= 2)
             maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, step));
-        for (int p = threadIdx.x; p < parts; p += 32) {
-            factors[p] = exp2f(slots[p * size + tile_rows * head_dim + line] - maximum);
-            sum += factors[p] * slots[p * size + tile_rows * (head_dim + 1) + line];
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+            factors[lane + 32 * i] = exp2f(maxima[i] - maximum);
+            part_sums[i] *= exp2f(maxima[i] - maximum);
         }
-        sum = warp_sum(sum);
-        if (threadIdx.x == 0) total = sum;
+        const float sum = warp_sum(part_sums[0] + part_sums[1]);
+        if (lane == 0) total = sum;
     }
     __syncthreads();
-    bf16* result =
-        static_cast<bf16*>(attention.result.data) + row * attention.result.stride + head * head_dim;
-    for (int d = 2 * threadIdx.x; d < head_dim; d += 256) {
-        float x = 0, y = 0;
-#pragma unroll 16
-        for (int p = 0; p < parts; ++p) {
-            const float2 part = *reinterpret_cast<const float2*>(slots + p * size + line * head_dim + d);
-            x = fmaf(factors[p], part.x, x), y = fmaf(factors[p], part.y, y);
+    float x[8] = {};
+    if (d < head_dim)
+#pragma unroll 8
+        for (int p = warp; p < parts.count; p += warps) {
+            float part[8];
+            load8(slots + p * size + line * head_dim + d, part);
+#pragma unroll
+            for (int j = 0; j < 8; ++j) x[j] = fmaf(factors[p], part[j], x[j]);
         }
-        result[d] = from_float<bf16>(opened(attention, row, head, d, x / total));
-        result[d + 1] = from_float<bf16>(opened(attention, row, head, d + 1, y / total));
-    }
+    if (d < head_dim) store8(&sums[warp][d], x);
+    __syncthreads();
+    if (warp > 0 || d >= head_dim) return;
+#pragma unroll
+    for (int w = 1; w < warps; ++w)
+#pragma unroll
+        for (int j = 0; j < 8; ++j) x[j] += sums[w][d + j];
+#pragma unroll
+    for (int j = 0; j < 8; ++j) x[j] /= total;
+    open_gates(attention, gates, x);
+    store8(static_cast<bf16*>(attention.result.data) + row * attention.result.stride + head * head_dim + d,
+           x);
 }
 
 template <class L>

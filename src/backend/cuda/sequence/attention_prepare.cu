@@ -14,21 +14,21 @@ constexpr int warps = 4, longest_head = 256;
 __device__ void normalize_and_rotate(float (&x)[8], const float* weight, float epsilon, const Angles& angles,
                                      int row, int head_dim, float* memory) {
     const int lane = threadIdx.x % 32, first = 8 * lane;
-    float squares = 0;
-#pragma unroll
-    for (int i = 0; i < 8; ++i) squares += first < head_dim ? x[i] * x[i] : 0.0f;
-    const float factor = 1.0f / sqrtf(warp_sum(squares) / static_cast<float>(head_dim) + epsilon);
-    if (first < head_dim) {
-#pragma unroll
-        for (int i = 0; i < 8; ++i) memory[first + i] = x[i] = x[i] * factor * (1.0f + weight[first + i]);
-    }
-    float *cosine = memory + longest_head, *sine = cosine + longest_head / 2;
+    float *cosine = memory + longest_head, *sine = cosine + longest_head / 2, weights[8] = {};
+    if (first < head_dim) load8(weight + first, weights);
     for (int i = lane; i < angles.count; i += 32) {
         const auto position = static_cast<float>(angles.positions[angles.axes[i] * angles.stride + row]);
         float s, c;
         sincosf(position * angles.frequencies[i], &s, &c);
         cosine[i] = c * angles.scale, sine[i] = s * angles.scale;
     }
+    float squares = 0;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) squares += first < head_dim ? x[i] * x[i] : 0.0f;
+    const float factor = 1.0f / sqrtf(warp_sum(squares) / static_cast<float>(head_dim) + epsilon);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) x[i] = x[i] * factor * (1.0f + weights[i]);
+    if (first < head_dim) store8(memory + first, x);
     __syncwarp();
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
@@ -42,14 +42,14 @@ __device__ void normalize_and_rotate(float (&x)[8], const float* weight, float e
 
 template <class T>
 __global__ void __launch_bounds__(32 * warps) prepare_kernel(PrepareWork work) {
-    __shared__ float memory[warps][2 * longest_head];
-    allow_next_kernel();
-    wait_for_previous_kernel();
+    __shared__ __align__(16) float memory[warps][2 * longest_head];
     const int warp = threadIdx.x / 32, first = threadIdx.x % 32 * 8, row = blockIdx.x;
     const int unit = blockIdx.y * warps + warp, kv_heads = work.pages.kv_heads, dim = work.pages.head_dim;
     const int queries = work.query.data ? work.heads : 0;
+    const BatchRow place = batch_row(work.batch, row);  // the batch is older than the kernel before this one
+    allow_next_kernel();
+    wait_for_previous_kernel();
     if (unit >= queries + 2 * kv_heads) return;
-    const BatchRow place = batch_row(work.batch, row);
     float x[8] = {};
     const bool inside = first < dim;
     if (!place.active) {

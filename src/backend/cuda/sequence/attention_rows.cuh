@@ -57,15 +57,21 @@ __device__ inline void write_rows(const AttentionWork& work, const RowBlock& blo
         const bf16* gate =
             static_cast<const bf16*>(work.gate.data) + token * work.gate.stride + head * work.gate_step;
 #pragma unroll
-        for (int i = 0; i < dim / 8; ++i) {
-            const int d = 8 * i + lane % 4 * 2;
-            if (d >= head_dim) break;
-            float x = rows.output[i][2 * r] * factor, y = rows.output[i][2 * r + 1] * factor;
-            if (work.gate.data) {
-                const uint32_t both = *reinterpret_cast<const uint32_t*>(gate + d);
-                x *= sigmoid(low_bf16(both)), y *= sigmoid(high_bf16(both));
+        for (int part = 0; part < dim / 8; part += 8) {
+            uint32_t gates[8] = {};  // all on their way before the first is needed
+#pragma unroll
+            for (int i = 0; i < 8; ++i)
+                if (const int d = 8 * (part + i) + lane % 4 * 2; work.gate.data && d < head_dim)
+                    gates[i] = __ldg(reinterpret_cast<const uint32_t*>(gate + d));
+#pragma unroll
+            for (int i = 0; i < 8; ++i) {
+                const int d = 8 * (part + i) + lane % 4 * 2;
+                if (d >= head_dim) break;
+                float x = rows.output[part + i][2 * r] * factor,
+                      y = rows.output[part + i][2 * r + 1] * factor;
+                if (work.gate.data) x *= sigmoid(low_bf16(gates[i])), y *= sigmoid(high_bf16(gates[i]));
+                *reinterpret_cast<uint32_t*>(result + d) = pack_bf16(x, y);
             }
-            *reinterpret_cast<uint32_t*>(result + d) = pack_bf16(x, y);
         }
     }
 }

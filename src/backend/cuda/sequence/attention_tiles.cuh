@@ -30,12 +30,13 @@ struct QueryRows {
     }
 };
 
-/// Scores of 16 query rows (at `queries`, a tile) and `keys` keys.
+/// Scores of 16 query rows (at `queries`, a tile) and `keys` keys. Few keys are summed in two chains, so that
+/// products need not wait for one another.
 template <int dim, int keys>
 __device__ inline void score_tile(float (&scores)[keys / 8][4], uint32_t queries, uint32_t tile) {
+    constexpr int chains = keys <= 16 ? 2 : 1;
     const int lane = threadIdx.x % 32;
-#pragma unroll
-    for (int i = 0; i < keys / 8; ++i) scores[i][0] = scores[i][1] = scores[i][2] = scores[i][3] = 0.0f;
+    float sums[chains][keys / 8][4] = {};
 #pragma unroll
     for (int step = 0; step < dim / 16; ++step) {
         uint32_t q[4];
@@ -45,10 +46,15 @@ __device__ inline void score_tile(float (&scores)[keys / 8][4], uint32_t queries
             uint32_t k[4];
             const int row = 16 * i + lane % 8 + lane / 16 * 8;
             load_matrices(k, tile_address<dim>(tile, row, 2 * step + lane / 8 % 2));
-            mma(scores[2 * i], q, k[0], k[1]);
-            mma(scores[2 * i + 1], q, k[2], k[3]);
+            mma(sums[step % chains][2 * i], q, k[0], k[1]);
+            mma(sums[step % chains][2 * i + 1], q, k[2], k[3]);
         }
     }
+#pragma unroll
+    for (int i = 0; i < keys / 8; ++i)
+#pragma unroll
+        for (int j = 0; j < 4; ++j)
+            scores[i][j] = chains == 2 ? sums[0][i][j] + sums[chains - 1][i][j] : sums[0][i][j];
 }
 
 /// Scores become weights relative to the new maxima; what was summed before is rescaled.

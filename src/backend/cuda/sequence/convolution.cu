@@ -12,13 +12,27 @@ namespace {
 
 constexpr int threads = 128;
 
+/// Inputs are not written while the kernel runs: such loads may overtake the stores before them.
+__device__ inline void load_constant(const float* from, float (&x)[1]) {
+    x[0] = __ldg(from);
+}
+__device__ inline void load_constant(const bf16* from, float (&x)[1]) {
+    x[0] = to_float(__ldg(from));
+}
+__device__ inline void load_constant(const float* from, float (&x)[8]) {
+    const float4 a = __ldg(reinterpret_cast<const float4*>(from)),
+                 b = __ldg(reinterpret_cast<const float4*>(from) + 1);
+    x[0] = a.x, x[1] = a.y, x[2] = a.z, x[3] = a.w, x[4] = b.x, x[5] = b.y, x[6] = b.z, x[7] = b.w;
+}
+__device__ inline void load_constant(const bf16* from, float (&x)[8]) {
+    const uint4 a = __ldg(reinterpret_cast<const uint4*>(from));
+    x[0] = low_bf16(a.x), x[1] = high_bf16(a.x), x[2] = low_bf16(a.y), x[3] = high_bf16(a.y);
+    x[4] = low_bf16(a.z), x[5] = high_bf16(a.z), x[6] = low_bf16(a.w), x[7] = high_bf16(a.w);
+}
+
 template <class T, int width>
 __device__ void load_inputs(const ConvolutionWork& work, int row, int channel, float (&x)[width]) {
-    const T* from = static_cast<const T*>(work.x.data) + row * work.x.stride + channel;
-    if constexpr (width == 8)
-        load8(from, x);
-    else
-        x[0] = to_float(*from);
+    load_constant(static_cast<const T*>(work.x.data) + row * work.x.stride + channel, x);
 }
 
 __device__ inline float* state_row(const ConvolutionWork& work, int slot, int index, int channel) {
@@ -84,48 +98,87 @@ __device__ void replace_state(const ConvolutionWork& work, const BatchRow& place
     }
 }
 
+template <int width, int kernel>
+__device__ void load_weights(const ConvolutionWork& work, int channel, float (&weight)[kernel][width]) {
+#pragma unroll
+    for (int j = 0; j < width; ++j) {
+        const float* from = work.weight + (channel + j) * kernel;
+        if constexpr (kernel == 4 && width == 8) {
+            const float4 x = __ldg(reinterpret_cast<const float4*>(from));
+            weight[0][j] = x.x, weight[1][j] = x.y, weight[2][j] = x.z, weight[3][j] = x.w;
+        } else {
+#pragma unroll
+            for (int i = 0; i < kernel; ++i) weight[i][j] = __ldg(from + i);
+        }
+    }
+}
+
+/// Rows [row, end) of one sequence; inputs[0 .. kernel - 2] hold what comes before. Four rows' loads at a
+/// time.
+template <class T, int width, int kernel>
+__device__ void convolve_run(const ConvolutionWork& work, int row, int end, int channel,
+                             const float (&weight)[kernel][width], float (&past)[kernel][width]) {
+    constexpr int together = 4;
+    float inputs[kernel - 1 + together][width];
+#pragma unroll
+    for (int i = 0; i < kernel - 1; ++i)
+#pragma unroll
+        for (int j = 0; j < width; ++j) inputs[i][j] = past[i][j];
+    for (; row < end; row += together) {
+#pragma unroll
+        for (int i = 0; i < together; ++i)
+            if (row + i < end) load_inputs<T, width>(work, row + i, channel, inputs[kernel - 1 + i]);
+#pragma unroll
+        for (int i = 0; i < together; ++i) {
+            if (row + i >= end) break;
+            float y[width] = {};
+#pragma unroll
+            for (int tap = 0; tap < kernel; ++tap)
+#pragma unroll
+                for (int j = 0; j < width; ++j) y[j] = fmaf(weight[tap][j], inputs[i + tap][j], y[j]);
+#pragma unroll
+            for (int j = 0; j < width; ++j) y[j] = silu(y[j]);
+            store_values<width>(static_cast<T*>(work.result.data) + (row + i) * work.result.stride + channel,
+                                y);
+        }
+#pragma unroll
+        for (int i = 0; i < kernel - 1; ++i)
+#pragma unroll
+            for (int j = 0; j < width; ++j) inputs[i][j] = inputs[i + together][j];
+    }
+}
+
 template <class T, int width, int kernel>
 __global__ void __launch_bounds__(threads) convolution_kernel(ConvolutionWork work) {
+    const int channel = (blockIdx.y * threads + threadIdx.x) * width;
+    const int first = blockIdx.x * work.rows_per_block;
+    const int end = min(first + work.rows_per_block, work.batch.tokens);
+    BatchRow place =
+        batch_row(work.batch, first);  // batch and weights are older than the kernel before this one
+    float weight[kernel][width], past[kernel][width];
+    if (channel < work.channels) load_weights<width, kernel>(work, channel, weight);
     allow_next_kernel();
     wait_for_previous_kernel();
-    const int channel = (blockIdx.y * threads + threadIdx.x) * width;
     if (channel >= work.channels) return;
-    float weight[kernel][width], window[kernel][width];  // window[kernel - 1]: the current row
-#pragma unroll
-    for (int j = 0; j < width; ++j)
-#pragma unroll
-        for (int i = 0; i < kernel; ++i) weight[i][j] = work.weight[(channel + j) * kernel + i];
-    const int first = blockIdx.x * work.rows_per_block, end = first + work.rows_per_block;
-    bool ready = false;  // whether the window holds the rows before this one
-    for (int row = first; row < work.batch.tokens; ++row) {
-        const BatchRow place = batch_row(work.batch, row);
-        const bool heads_sequence = place.active && place.index < kernel - 1;
-        // Rows that read the state belong to the tile of their sequence's first row.
-        if (row >= end && (!heads_sequence || row - place.index >= end)) break;
-        T* result = static_cast<T*>(work.result.data) + row * work.result.stride + channel;
-        float y[width] = {};
+    for (int row = first; row < end;) {
+        if (row > first) place = batch_row(work.batch, row);
         if (!place.active) {
-            store_values<width>(result, y);
-            ready = false;
+            const float zeros[width] = {};
+            store_values<width>(static_cast<T*>(work.result.data) + row * work.result.stride + channel,
+                                zeros);
+            ++row;
             continue;
         }
-        if (heads_sequence && row - place.index < first) continue;
-        if (place.index == 0) ready = false;
-        if (!ready) load_past<T, width, kernel>(work, place, row, channel, window);
-        ready = true;
-        if (place.index == 0) replace_state<T, width, kernel>(work, place, row, channel, window);
-        load_inputs<T, width>(work, row, channel, window[kernel - 1]);
-#pragma unroll
-        for (int i = 0; i < kernel; ++i)
-#pragma unroll
-            for (int j = 0; j < width; ++j) y[j] = fmaf(weight[i][j], window[i][j], y[j]);
-#pragma unroll
-        for (int j = 0; j < width; ++j) y[j] = silu(y[j]);
-        store_values<width>(result, y);
-#pragma unroll
-        for (int i = 0; i + 1 < kernel; ++i)
-#pragma unroll
-            for (int j = 0; j < width; ++j) window[i][j] = window[i + 1][j];
+        const int start = row - place.index, stop = start + work.batch.count[place.sequence];
+        if (start < first && place.index < kernel - 1) {  // done by the tile of the sequence's first row
+            row = min(stop, start + kernel - 1);
+            continue;
+        }
+        const int until = min(stop, start < first ? end : max(end, start + kernel - 1));
+        load_past<T, width, kernel>(work, place, row, channel, past);
+        if (place.index == 0) replace_state<T, width, kernel>(work, place, row, channel, past);
+        convolve_run<T, width, kernel>(work, row, until, channel, weight, past);
+        row = until;
     }
 }
 

@@ -36,7 +36,7 @@ __device__ inline Channel convolve(const DeltaStepWork& work, int row, int64_t s
     const int channels = work.channels;
     Channel c;
     c.state = work.conv_state + slot * (kernel - 1) * channels + channel;
-    const float4 weight = *reinterpret_cast<const float4*>(work.conv_weight + channel * kernel);
+    const float4 weight = __ldg(reinterpret_cast<const float4*>(work.conv_weight + channel * kernel));
     c.now = to_float(static_cast<const bf16*>(work.x.data)[row * work.x.stride + channel]);
 #pragma unroll
     for (int i = 0; i < kernel - 1; ++i) c.past[i] = fresh ? 0.0f : c.state[i * channels];
@@ -50,8 +50,30 @@ __device__ inline void replace(const DeltaStepWork& work, const Channel& c) {
     c.state[0] = c.past[1], c.state[work.channels] = c.past[2], c.state[2 * work.channels] = c.now;
 }
 
-/// q, k and this block's v to shared memory, convolution states brought up to date.
-__device__ void make_inputs(const DeltaStepWork& work, int row, int sequence, int head, Shared& shared) {
+/// What a thread needs besides the state and the convolution: all on its way before the first is used.
+struct Inputs {
+    float a, b, rate, bias;
+    uint2 gate;
+    float4 weight;
+};
+__device__ inline Inputs load_inputs(const DeltaStepWork& work, int row, int head, int column) {
+    Inputs x;
+    x.a = to_float(__ldg(static_cast<const bf16*>(work.a.data) + row * work.a.stride + head));
+    x.b = to_float(__ldg(static_cast<const bf16*>(work.b.data) + row * work.b.stride + head));
+    x.rate = __ldg(work.a_log + head), x.bias = __ldg(work.dt_bias + head);
+    x.gate = __ldg(reinterpret_cast<const uint2*>(static_cast<const bf16*>(work.gate.data) +
+                                                  row * work.gate.stride + head * dim + column));
+    x.weight = __ldg(reinterpret_cast<const float4*>(work.norm_weight + column));
+    return x;
+}
+
+/// The channels of q and k whose state is still to be brought up to date.
+struct Pending {
+    Channel query, key;
+};
+
+/// q, k and this block's v to shared memory.
+__device__ Pending make_inputs(const DeltaStepWork& work, int row, int sequence, int head, Shared& shared) {
     const int per_key = work.value_heads / work.key_heads, key_head = head / per_key, thread = threadIdx.x;
     const int64_t slot = work.batch.slot[sequence];
     const bool fresh = work.batch.context[sequence] == 0;
@@ -69,15 +91,22 @@ __device__ void make_inputs(const DeltaStepWork& work, int row, int sequence, in
                                warp_sum(q.result * k.result)};
     if (thread % 32 == 0)
         for (int i = 0; i < 3; ++i) shared.products[i][thread / 32] = products[i];
-    __threadfence();
     __syncthreads();
-    if (thread == 0) {
-        int32_t* counter = work.arrivals + sequence * work.key_heads + key_head;
-        shared.arrived = atomicAdd(counter, 1);
-        if (shared.arrived == per_key * blocks_per_head - 1) *counter = 0;
-    }
-    __syncthreads();
-    if (shared.arrived == per_key * blocks_per_head - 1) replace(work, q), replace(work, k);
+    return {q, k};
+}
+
+/// Once every block that needs the old states of q and k has read them (which its sums have shown), the last
+/// one writes the new ones. arrive() is thread 0's, after a barrier that follows the reading.
+__device__ int arrive(const DeltaStepWork& work, int sequence, int head) {
+    const int per_key = work.value_heads / work.key_heads;
+    return atomicAdd(work.arrivals + sequence * work.key_heads + head / per_key, 1);
+}
+__device__ void replace_last(const DeltaStepWork& work, int sequence, int head, const Pending& pending,
+                             const Shared& shared) {
+    const int per_key = work.value_heads / work.key_heads;
+    if (shared.arrived != per_key * blocks_per_head - 1) return;
+    replace(work, pending.query), replace(work, pending.key);
+    if (threadIdx.x == 0) work.arrivals[sequence * work.key_heads + head / per_key] = 0;
 }
 
 /// Sums over the key groups; every thread gets its columns' totals.
@@ -98,12 +127,9 @@ __device__ void sum_groups(float (&x)[2 * width], Shared& shared) {
 }
 
 /// The delta rule on this block's columns; the outputs of the thread's columns.
-__device__ void step(const DeltaStepWork& work, int row, int head, float (&state)[keys][width],
-                     float (&output)[width], Shared& shared) {
+__device__ void step(const Inputs& x, float (&state)[keys][width], float (&output)[width], Shared& shared) {
     const int group = threadIdx.x / column_threads, column = threadIdx.x % column_threads * width;
-    const float a = to_float(static_cast<const bf16*>(work.a.data)[row * work.a.stride + head]);
-    const float b = to_float(static_cast<const bf16*>(work.b.data)[row * work.b.stride + head]);
-    const float decay = expf(-expf(work.a_log[head]) * softplus(a + work.dt_bias[head])), beta = sigmoid(b);
+    const float decay = expf(-expf(x.rate) * softplus(x.a + x.bias)), beta = sigmoid(x.b);
     float sums[2 * width] = {};
 #pragma unroll
     for (int i = 0; i < keys; ++i) {
@@ -154,21 +180,21 @@ __global__ void __launch_bounds__(threads) delta_step_kernel(DeltaStepWork work)
 #if __CUDA_ARCH__ >= 900
     __shared__ Shared shared;
     const int slice = blockIdx.x, head = blockIdx.y, sequence = blockIdx.z, row = work.batch.begin[sequence];
+    const int count = work.batch.count[sequence], context = work.batch.context[sequence];
+    const int64_t slot = work.batch.slot[sequence];
     const int column = threadIdx.x % column_threads * width, first = head * dim + slice * columns + column;
     bf16* result = static_cast<bf16*>(work.result.data) + row * work.result.stride + first;
-    if (work.batch.count[sequence] == 0) {  // padding: the whole cluster leaves
+    if (count == 0) {  // padding: the whole cluster leaves
         wait_for_previous_kernel();
         if (threadIdx.x < column_threads) *reinterpret_cast<uint2*>(result) = make_uint2(0, 0);
         return;
     }
     arrive_cluster();  // before another block's memory is written, that block must have started
     float* place = work.state +
-                   ((static_cast<int64_t>(work.batch.slot[sequence]) * work.value_heads + head) * dim +
-                    threadIdx.x / column_threads) *
-                       dim +
+                   ((slot * work.value_heads + head) * dim + threadIdx.x / column_threads) * dim +
                    slice * columns + column;
     float state[keys][width] = {};
-    if (work.batch.context[sequence] > 0)
+    if (context > 0)
 #pragma unroll
         for (int i = 0; i < keys; ++i) {
             const float4 x = __ldcs(reinterpret_cast<const float4*>(place + i * key_groups * dim));
@@ -176,27 +202,30 @@ __global__ void __launch_bounds__(threads) delta_step_kernel(DeltaStepWork work)
         }
     wait_for_previous_kernel();  // the projections; the state is older
     allow_next_kernel();
-    make_inputs(work, row, sequence, head, shared);
+    const Inputs inputs = load_inputs(work, row, head, slice * columns + column);
+    const Pending pending = make_inputs(work, row, sequence, head, shared);
+    const int arrived = threadIdx.x == 0 ? arrive(work, sequence, head) : 0;  // needed at the end
     float output[width];
-    step(work, row, head, state, output, shared);
+    step(inputs, state, output, shared);
     float squares = 0;
 #pragma unroll
     for (int j = 0; j < width; ++j) squares += output[j] * output[j];
     squares = warp_sum<column_threads>(squares);
     wait_cluster();
     if (threadIdx.x < blocks_per_head) store_in_block(&shared.squares[slice], threadIdx.x, squares);
+    if (threadIdx.x == 0) shared.arrived = arrived;
     arrive_cluster();
 #pragma unroll
     for (int i = 0; i < keys; ++i)
-        *reinterpret_cast<float4*>(place + i * key_groups * dim) =
-            make_float4(state[i][0], state[i][1], state[i][2], state[i][3]);
+        __stcs(reinterpret_cast<float4*>(place + i * key_groups * dim),
+               make_float4(state[i][0], state[i][1], state[i][2], state[i][3]));
     wait_cluster();
+    replace_last(work, sequence, head, pending, shared);
     if (threadIdx.x >= column_threads) return;
     const float sum = shared.squares[0] + shared.squares[1] + shared.squares[2] + shared.squares[3];
     const float factor = 1.0f / sqrtf(sum / dim + work.epsilon);
-    const uint2 gate = *reinterpret_cast<const uint2*>(static_cast<const bf16*>(work.gate.data) +
-                                                       row * work.gate.stride + first);
-    const float4 weight = *reinterpret_cast<const float4*>(work.norm_weight + slice * columns + column);
+    const uint2 gate = inputs.gate;
+    const float4 weight = inputs.weight;
     const float y0 = output[0] * factor * weight.x * silu(low_bf16(gate.x));
     const float y1 = output[1] * factor * weight.y * silu(high_bf16(gate.x));
     const float y2 = output[2] * factor * weight.z * silu(low_bf16(gate.y));

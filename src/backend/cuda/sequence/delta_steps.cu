@@ -14,24 +14,31 @@ constexpr int threads = 128, key_groups = 16, column_threads = threads / key_gro
 
 struct StepMemory {
     float query[longest_key], key[longest_key];
-    float norms[3];  // squares of q and of k, q . k, before normalization
-    float sums[4][column_threads][8];
+    float products[3][threads / 32];  // by warp: q q, k k, q k, before normalization
+    float sums[4][column_threads][16];
 };
 
 /// One row's q and k of the head, as they are, and the sums of their squares and products.
 template <class T>
 __device__ void load_row(const DeltaWork& work, int row, int key_head, StepMemory& memory) {
+    constexpr int each = longest_key / threads;
     const T* q = static_cast<const T*>(work.query.data) + row * work.query.stride + key_head * work.key_dim;
     const T* k = static_cast<const T*>(work.key.data) + row * work.key.stride + key_head * work.key_dim;
-    if (threadIdx.x >= 32) return;
-    float squares_q = 0, squares_k = 0, product = 0;
-    for (int i = threadIdx.x; i < work.key_dim; i += 32) {
-        const float a = to_float(q[i]), b = to_float(k[i]);
-        memory.query[i] = a, memory.key[i] = b;
-        squares_q += a * a, squares_k += b * b, product += a * b;
+    float a[each] = {}, b[each] = {}, products[3] = {};
+#pragma unroll
+    for (int i = 0; i < each; ++i)
+        if (const int at = threadIdx.x + i * threads; at < work.key_dim)
+            a[i] = to_float(q[at]), b[i] = to_float(k[at]);
+#pragma unroll
+    for (int i = 0; i < each; ++i) {
+        memory.query[threadIdx.x + i * threads] = a[i], memory.key[threadIdx.x + i * threads] = b[i];
+        products[0] += a[i] * a[i], products[1] += b[i] * b[i], products[2] += a[i] * b[i];
     }
-    squares_q = warp_sum(squares_q), squares_k = warp_sum(squares_k), product = warp_sum(product);
-    if (threadIdx.x == 0) memory.norms[0] = squares_q, memory.norms[1] = squares_k, memory.norms[2] = product;
+#pragma unroll
+    for (int i = 0; i < 3; ++i) {
+        products[i] = warp_sum(products[i]);
+        if (threadIdx.x % 32 == 0) memory.products[i][threadIdx.x / 32] = products[i];
+    }
 }
 
 /// Sums over the key groups of `width` columns' two sums each; every thread gets its columns' totals.
@@ -79,9 +86,12 @@ __device__ void step(const DeltaWork& work, int row, int head, int column, int c
         }
     }
     sum_groups<width>(sums, memory);
-    const float key_scale = rsqrtf(memory.norms[1] + 1e-6f);
-    const float query_scale = rsqrtf(memory.norms[0] + 1e-6f) * rsqrtf(static_cast<float>(work.key_dim));
-    const float product = memory.norms[2] * key_scale * query_scale;
+    auto total = [&](int i) {
+        return memory.products[i][0] + memory.products[i][1] + memory.products[i][2] + memory.products[i][3];
+    };
+    const float key_scale = rsqrtf(total(1) + 1e-6f);
+    const float query_scale = rsqrtf(total(0) + 1e-6f) * rsqrtf(static_cast<float>(work.key_dim));
+    const float product = total(2) * key_scale * query_scale;
     float delta[width];
 #pragma unroll
     for (int j = 0; j < width; ++j) delta[j] = beta * (v[j] - decay * key_scale * sums[j]);
@@ -100,6 +110,24 @@ __device__ void step(const DeltaWork& work, int row, int head, int column, int c
                 result[column + j] =
                     from_float<T>(decay * query_scale * sums[width + j] + product * delta[j]);
     __syncthreads();  // before the next row overwrites the shared memory
+}
+
+/// The state passes through once: it need not stay in the caches.
+template <int width>
+__device__ inline void load_state(const float* from, float (&x)[width]) {
+    if constexpr (width == 1) x[0] = __ldcs(from);
+#pragma unroll
+    for (int i = 0; i + 4 <= width; i += 4) {
+        const float4 part = __ldcs(reinterpret_cast<const float4*>(from + i));
+        x[i] = part.x, x[i + 1] = part.y, x[i + 2] = part.z, x[i + 3] = part.w;
+    }
+}
+template <int width>
+__device__ inline void store_state(float* to, const float (&x)[width]) {
+    if constexpr (width == 1) __stcs(to, x[0]);
+#pragma unroll
+    for (int i = 0; i + 4 <= width; i += 4)
+        __stcs(reinterpret_cast<float4*>(to + i), make_float4(x[i], x[i + 1], x[i + 2], x[i + 3]));
 }
 
 template <class T>
@@ -132,13 +160,7 @@ __global__ void __launch_bounds__(threads) delta_kernel(DeltaWork work) {
     for (int i = 0; i < keys; ++i) {
         const int at = group + i * key_groups;
         if (fresh || at >= work.key_dim || column >= columns) continue;
-        if constexpr (width == 4) {
-            const float4 x =
-                *reinterpret_cast<const float4*>(memory_strip + static_cast<int64_t>(at) * columns);
-            state[i][0] = x.x, state[i][1] = x.y, state[i][2] = x.z, state[i][3] = x.w;
-        } else {
-            state[i][0] = memory_strip[static_cast<int64_t>(at) * columns];
-        }
+        load_state<width>(memory_strip + static_cast<int64_t>(at) * columns, state[i]);
     }
     wait_for_previous_kernel();  // the projections; the state is older
     allow_next_kernel();
@@ -149,11 +171,7 @@ __global__ void __launch_bounds__(threads) delta_kernel(DeltaWork work) {
     for (int i = 0; i < keys; ++i) {
         const int at = group + i * key_groups;
         if (at >= work.key_dim || column >= columns) continue;
-        if constexpr (width == 4)
-            *reinterpret_cast<float4*>(memory_strip + static_cast<int64_t>(at) * columns) =
-                make_float4(state[i][0], state[i][1], state[i][2], state[i][3]);
-        else
-            memory_strip[static_cast<int64_t>(at) * columns] = state[i][0];
+        store_state<width>(memory_strip + static_cast<int64_t>(at) * columns, state[i]);
     }
 }
 
@@ -162,16 +180,22 @@ cudaError_t start(const DeltaWork& work, cudaStream_t stream) {
     const int strip = column_threads * width;
     const dim3 grid(static_cast<unsigned>((work.value_dim + strip - 1) / strip),
                     static_cast<unsigned>(work.value_heads), static_cast<unsigned>(work.batch.sequences));
+    constexpr int few = 128 / key_groups, most = width == 8 ? few : longest_key / key_groups;
     if (work.key_dim <= 128)
-        return launch_early(delta_kernel<T, 128 / key_groups, width>, {grid, dim3(threads)}, stream, work);
-    return launch_early(delta_kernel<T, longest_key / key_groups, width>, {grid, dim3(threads)}, stream,
-                        work);
+        return launch_early(delta_kernel<T, few, width>, {grid, dim3(threads)}, stream, work);
+    return launch_early(delta_kernel<T, most, width>, {grid, dim3(threads)}, stream, work);
 }
 
 template <class T>
 cudaError_t start(const DeltaWork& work, cudaStream_t stream) {
-    if (work.value_dim % 4 == 0) return start<T, 4>(work, stream);
-    return start<T, 1>(work, stream);
+    switch (work.columns_per_thread) {
+        case 8:
+            return start<T, 8>(work, stream);
+        case 4:
+            return start<T, 4>(work, stream);
+        default:
+            return start<T, 1>(work, stream);
+    }
 }
 
 }  // namespace

@@ -129,7 +129,8 @@ struct DeltaWork {
     const float *a_log = nullptr, *dt_bias = nullptr;
     float* state = nullptr;  // (slots, value_heads, key_dim, value_dim)
     int32_t key_heads = 0, value_heads = 0, key_dim = 0, value_dim = 0;
-    int32_t longest = 0;  // runs of more rows are left to the other kernel
+    int32_t longest = 0;             // runs of more rows are left to the other kernel
+    int32_t columns_per_thread = 1;  // of the state, row after row: 8 (key_dim up to 128), 4, 1
     DeviceBatch batch;
 };
 /// Row after row, state in registers.

@@ -14,13 +14,16 @@ namespace {
 struct TileRows {
     int32_t tokens, rows;
 };
-constexpr TileRows convolution_tiles[] = {{64, 1}, {512, 8}, {INT_MAX, 32}};
+constexpr TileRows convolution_tiles[] = {{256, 1}, {1024, 8}, {INT_MAX, 32}};
 
 /// Runs of up to `longest_steps` rows go row by row, at a cost of one pass over the state; longer ones in
 /// chunks. Chunks are done in segments whose matrices fit in `scratch` bytes: small enough to stay in the L2
 /// in part, large enough that a segment fills the GPU several times.
+/// Row by row, threads take 8 columns instead of 4 when that still fills the GPU: half the work beside the
+/// state.
 struct DeltaChoice {
     int32_t longest_steps = 8;
+    int64_t many_heads = 1024;  // of all sequences
     int64_t scratch = int64_t{128} << 20;
 };
 constexpr DeltaChoice delta_choice;
@@ -66,6 +69,8 @@ DeltaWork delta_work(const DeltaRuleInput& input, const StateLayer& state, const
     work.key_dim = static_cast<int32_t>(kd);
     work.value_dim = static_cast<int32_t>(vd);
     work.longest = INT_MAX;
+    const bool many = int64_t{batch.sequences} * heads >= delta_choice.many_heads;
+    work.columns_per_thread = vd % 8 == 0 && kd <= 128 && many ? 8 : vd % 4 == 0 ? 4 : 1;
     work.batch = batch;
     return work;
 }
@@ -83,11 +88,12 @@ void causal_conv1d(const Tensor& x, const Tensor& weight, const StateLayer& stat
     work.x = rows_of(x, x.dtype(), batch.tokens, channels);
     work.result = rows_of(result, x.dtype(), batch.tokens, channels);
     work.weight = floats_of(weight, channels * kernel);
+    const bool aligned_weight = reinterpret_cast<uintptr_t>(work.weight) % 16 == 0;
     work.state = state.conv.data<float>();
     work.channels = static_cast<int32_t>(channels);
     work.kernel = static_cast<int32_t>(kernel);
-    work.vectors =
-        channels % 8 == 0 && fits_vectors(work.element, work.x) && fits_vectors(work.element, work.result);
+    work.vectors = aligned_weight && channels % 8 == 0 && fits_vectors(work.element, work.x) &&
+                   fits_vectors(work.element, work.result);
     for (const TileRows& tile : convolution_tiles)
         if (batch.tokens <= tile.tokens) {
             work.rows_per_block = tile.rows;
