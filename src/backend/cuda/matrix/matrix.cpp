@@ -120,7 +120,7 @@ DeviceMatrix filled_up(DeviceMatrix router) {
 
 /// Of any number of rows up to `tokens`: fewer rows may be split more often.
 size_t most_partial_bytes(const DeviceMatrix& weight, int64_t tokens) {
-    size_t most = 0;
+    size_t most = tile_linear_partial_bytes(weight, tokens);  // a small weight's sums are split at any count
     for (int64_t rows = linear_tile_rows; rows <= 8 * linear_tile_rows; rows += linear_tile_rows)
         most = std::max(most, tile_linear_partial_bytes(weight, std::min(rows, tokens)));
     return most;
