@@ -69,10 +69,12 @@ class RoutedOps final : public Ops {
     }
     Routing route(const Tensor& x, const Linear& router, int64_t top_k) override {
         inner_->route(x, router, top_k);  // its work belongs to the step
-        SHEAF_CHECK(layer_ < layers_ && rows_.size(0) == layers_ * x.size(0),
-                    "a routing that was not staged");
-        const int64_t first = layer_++ * x.size(0);
-        return {inner_->gather_rows(table_, rows_.rows(first, first + x.size(0))), weights_};
+        return next_routing(x.size(0));
+    }
+    std::pair<Routing, Tensor> route_with_shared(const Tensor& x, const Linear& router,
+                                                 const Linear& shared_gate, int64_t top_k) override {
+        const Tensor gate = inner_->route_with_shared(x, router, shared_gate, top_k).second;
+        return {next_routing(x.size(0)), gate};
     }
     void begin_step() override {
         inner_->begin_step();
@@ -84,7 +86,10 @@ class RoutedOps final : public Ops {
 
     DType activation_dtype() const override { return inner_->activation_dtype(); }
     Tensor make(DType dtype, Shape shape) override { return inner_->make(dtype, shape); }
-    void begin_layer(int layer) override { inner_->begin_layer(layer); }
+    void begin_layer(int layer) override {
+        if (layer == 0 && rows_.defined()) ids_ = inner_->gather_rows(table_, rows_);  // for the whole step
+        inner_->begin_layer(layer);
+    }
     void download(const Tensor& source, void* host) override { inner_->download(source, host); }
     Tensor upload(const void* host, DType dtype, Shape shape) override {
         return inner_->upload(host, dtype, shape);
@@ -164,15 +169,26 @@ class RoutedOps final : public Ops {
     Tensor moe(const Tensor& x, const Routing& routing, const Experts& experts) override {
         return inner_->moe(x, routing, experts);
     }
+    Tensor moe_with_shared(const Tensor& x, const Routing& routing, const Experts& experts,
+                           const Experts& shared, const Tensor& gate) override {
+        return inner_->moe_with_shared(x, routing, experts, shared, gate);
+    }
     Tensor all_reduce(const Tensor& x) override { return inner_->all_reduce(x); }
     Tensor all_gather_columns(const Tensor& x) override { return inner_->all_gather_columns(x); }
 
   private:
+    /// The choices of the next layer.
+    Routing next_routing(int64_t tokens) {
+        SHEAF_CHECK(layer_ < layers_ && rows_.size(0) == layers_ * tokens, "a routing that was not staged");
+        const int64_t first = layer_++ * tokens;
+        return {ids_.rows(first, first + tokens), weights_};
+    }
+
     std::unique_ptr<Ops> inner_;
     int64_t layers_, top_k_, layer_ = 0;
     uint64_t calls_ = 0;
     Buffer memory_;
-    Tensor table_, rows_, weights_;
+    Tensor table_, rows_, ids_, weights_;
 };
 
 }  // namespace

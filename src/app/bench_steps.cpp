@@ -49,6 +49,9 @@ class ResidentCost final : public WeightVisitor {
         bytes += static_cast<double>(slot->bytes()) * touched / static_cast<double>(count);
         operations += 2 * batch_ * static_cast<double>(text_.num_experts_per_tok * 3 * hidden * intermediate);
     }
+    void expert(const std::string&, Experts& slot, int64_t hidden, int64_t intermediate) override {
+        add(static_cast<double>(slot->bytes()), static_cast<double>(3 * hidden * intermediate), batch_);
+    }
 
   private:
     void add(double weight_bytes, double parameters, double tokens) {

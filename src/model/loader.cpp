@@ -42,6 +42,11 @@ class MissingVisitor final : public WeightVisitor {
         }
     }
 
+    void expert(const std::string& module, Experts&, int64_t, int64_t) override {
+        for (const char* part : {".gate_proj", ".up_proj", ".down_proj"})
+            if (!find_weight_format(source_, module + part)) names.push_back(module + part + ".weight");
+    }
+
     std::vector<std::string> names;
 
   private:
@@ -63,17 +68,7 @@ class LoadingVisitor final : public WeightVisitor {
 
     void linear(const std::string& module, Linear& slot, int64_t out, int64_t in) override {
         if (options_.random_by_machine && make_random(module, slot, out, in)) return advance(slot->bytes());
-        guarded(module, [&] {
-            const HostLinear weight = load_linear(source_, module, out, in, model_.config.quantization);
-            // Quantizers write biases of zeros, which the formats drop; others would change the model's
-            // meaning.
-            const bool expected =
-                model_.config.text.attention_bias && module.find(".self_attn.") != module.npos;
-            if (weight.bias.defined() && !expected)
-                fail(ErrorKind::corrupt_file,
-                     "{}.bias is not zero, and config.json does not call for a bias there", module);
-            slot = machine_.prepare(weight);
-        });
+        guarded(module, [&] { slot = machine_.prepare(load(module, out, in)); });
         advance(slot->bytes());
     }
 
@@ -125,7 +120,35 @@ class LoadingVisitor final : public WeightVisitor {
         advance(slot->bytes());
     }
 
+    void expert(const std::string& module, Experts& slot, int64_t hidden, int64_t intermediate) override {
+        const auto group =
+            options_.random_by_machine ? random_group(module + ".down_proj", intermediate) : std::nullopt;
+        if (group) slot = machine_.random_experts(1, hidden, intermediate, *group, seed_of(module));
+        if (slot) {
+            for (const char* part : {".gate_proj", ".up_proj", ".down_proj"}) skip_module(module + part);
+            return advance(slot->bytes());
+        }
+        guarded(module, [&] {
+            slot = machine_.prepare_experts(1, hidden, intermediate, [&](int64_t) {
+                return HostExpert{load(module + ".gate_proj", intermediate, hidden),
+                                  load(module + ".up_proj", intermediate, hidden),
+                                  load(module + ".down_proj", hidden, intermediate)};
+            });
+        });
+        advance(slot->bytes());
+    }
+
   private:
+    HostLinear load(const std::string& module, int64_t out, int64_t in) {
+        HostLinear weight = load_linear(source_, module, out, in, model_.config.quantization);
+        // Quantizers write biases of zeros, which the formats drop; others would change the model's meaning.
+        const bool expected = model_.config.text.attention_bias && module.find(".self_attn.") != module.npos;
+        if (weight.bias.defined() && !expected)
+            fail(ErrorKind::corrupt_file,
+                 "{}.bias is not zero, and config.json does not call for a bias there", module);
+        return weight;
+    }
+
     /// The group size of a module in the source: 0 for 16 bits, none for a format that machines do not make.
     std::optional<int64_t> random_group(const std::string& module, int64_t in) const {
         if (const auto* scales = source_.find(module + ".scales"); scales && source_.has(module + ".qweight"))

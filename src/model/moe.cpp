@@ -21,15 +21,15 @@ void SparseMoe::for_each_weight(const std::string& prefix, const TextConfig& con
     top_k = config.num_experts_per_tok;
     visit.linear(prefix + "gate", gate, config.num_experts, config.hidden_size);
     visit.linear(prefix + "shared_expert_gate", shared_expert_gate, 1, config.hidden_size);
-    shared_expert.for_each_weight(prefix + "shared_expert.", config.hidden_size,
-                                  config.shared_expert_intermediate_size, visit);
+    visit.expert(prefix + "shared_expert", shared_expert, config.hidden_size,
+                 config.shared_expert_intermediate_size);
     visit.experts(prefix + "experts", experts, config.num_experts, config.hidden_size,
                   config.moe_intermediate_size);
 }
 
 Tensor SparseMoe::forward(Ops& ops, const Tensor& x) const {
-    const Tensor routed = ops.moe(x, ops.route(x, gate, top_k), experts);
-    return ops.add_gated(routed, shared_expert.forward(ops, x), ops.linear(x, shared_expert_gate));
+    const auto [routing, shared_gate] = ops.route_with_shared(x, gate, shared_expert_gate, top_k);
+    return ops.moe_with_shared(x, routing, experts, shared_expert, shared_gate);
 }
 
 void FeedForward::for_each_weight(const std::string& prefix, const TextConfig& config, WeightVisitor& visit) {

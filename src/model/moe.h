@@ -22,8 +22,7 @@ struct DenseMlp {
 struct SparseMoe {
     int64_t top_k = 0;
     Linear gate, shared_expert_gate;
-    Experts experts;
-    DenseMlp shared_expert;
+    Experts experts, shared_expert;
 
     void for_each_weight(const std::string& prefix, const TextConfig& config, WeightVisitor& visit);
     Tensor forward(Ops& ops, const Tensor& x) const;

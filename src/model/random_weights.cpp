@@ -120,6 +120,11 @@ class RandomWeights final : public WeightSource, public WeightVisitor {
         }
     }
 
+    void expert(const std::string& module, Experts&, int64_t hidden, int64_t intermediate) override {
+        for (const char* part : {".gate_proj", ".up_proj"}) add_linear(module + part, intermediate, hidden);
+        add_linear(module + ".down_proj", hidden, intermediate);
+    }
+
     // --- source
     // ----------------------------------------------------------------------------------------------------
     const Info* find(std::string_view name) const override {

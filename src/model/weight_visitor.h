@@ -25,6 +25,8 @@ class WeightVisitor {
     /// The routed experts of a layer, below module "....mlp.experts".
     virtual void experts(const std::string& module, Experts& slot, int64_t count, int64_t hidden,
                          int64_t intermediate) = 0;
+    /// A gated MLP kept as an expert, stored as module.gate_proj, .up_proj and .down_proj.
+    virtual void expert(const std::string& module, Experts& slot, int64_t hidden, int64_t intermediate) = 0;
     /// A head that shares the embedding's table.
     virtual void tied_linear(const std::string& table_name, Linear& slot, int64_t out, int64_t in) = 0;
 

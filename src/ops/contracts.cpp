@@ -223,11 +223,21 @@ class CheckedOps final : public Ops {
         return inner_->route(x, router, k);
     }
     Tensor moe(const Tensor& x, const Routing& routing, const Experts& experts) override {
-        SHEAF_CONTRACT(experts && is_matrix(x) && x.size(1) == experts->hidden);
-        SHEAF_CONTRACT(is_matrix(routing.ids) && routing.ids.dtype() == DType::i32);
-        SHEAF_CONTRACT(routing.ids.size(0) == x.size(0) && routing.weights.shape() == routing.ids.shape());
-        SHEAF_CONTRACT(routing.weights.dtype() == DType::f32);
+        check_routing(x, routing, experts);
         return inner_->moe(x, routing, experts);
+    }
+    std::pair<Routing, Tensor> route_with_shared(const Tensor& x, const Linear& router,
+                                                 const Linear& shared_gate, int64_t k) override {
+        SHEAF_CONTRACT(router && is_matrix(x) && x.size(1) == router->in && 1 <= k && k <= router->out);
+        SHEAF_CONTRACT(shared_gate && shared_gate->in == router->in && shared_gate->out == 1);
+        return inner_->route_with_shared(x, router, shared_gate, k);
+    }
+    Tensor moe_with_shared(const Tensor& x, const Routing& routing, const Experts& experts,
+                           const Experts& shared, const Tensor& gate) override {
+        check_routing(x, routing, experts);
+        SHEAF_CONTRACT(shared && shared->count == 1 && shared->hidden == experts->hidden);
+        SHEAF_CONTRACT(is_matrix(gate) && gate.size(0) == x.size(0) && gate.size(1) == 1);
+        return inner_->moe_with_shared(x, routing, experts, shared, gate);
     }
     Tensor all_reduce(const Tensor& x) override { return inner_->all_reduce(x); }
     Tensor all_gather_columns(const Tensor& x) override { return inner_->all_gather_columns(x); }
@@ -236,6 +246,12 @@ class CheckedOps final : public Ops {
     static void check_norm(const Tensor& x, const Norm& norm) {
         SHEAF_CONTRACT(is_matrix(x) && is_vector(norm.weight, DType::f32) &&
                        x.size(1) % norm.weight.size(0) == 0);
+    }
+    static void check_routing(const Tensor& x, const Routing& routing, const Experts& experts) {
+        SHEAF_CONTRACT(experts && is_matrix(x) && x.size(1) == experts->hidden);
+        SHEAF_CONTRACT(is_matrix(routing.ids) && routing.ids.dtype() == DType::i32);
+        SHEAF_CONTRACT(routing.ids.size(0) == x.size(0) && routing.weights.shape() == routing.ids.shape());
+        SHEAF_CONTRACT(routing.weights.dtype() == DType::f32);
     }
     static void check_rotary(const Tensor& positions, const Rotary& rotary) {
         SHEAF_CONTRACT(is_matrix(positions) && positions.dtype() == DType::i32 && positions.size(0) == 3);

@@ -270,4 +270,14 @@ Tensor Ops::moe(const Tensor& x, const Routing& routing, const Experts& experts)
     return sum;
 }
 
+std::pair<Routing, Tensor> Ops::route_with_shared(const Tensor& x, const Linear& router,
+                                                  const Linear& shared_gate, int64_t k) {
+    return {route(x, router, k), linear(x, shared_gate)};
+}
+
+Tensor Ops::moe_with_shared(const Tensor& x, const Routing& routing, const Experts& experts,
+                            const Experts& shared, const Tensor& gate) {
+    return add_gated(moe(x, routing, experts), expert(x, shared, 0), gate);
+}
+
 }  // namespace sheaf

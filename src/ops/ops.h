@@ -176,6 +176,12 @@ class Ops {
     virtual Routing route(const Tensor& x, const Linear& router, int64_t top_k);
     /// Sum over a token's experts of weight * expert(x), in the order of the routing.
     virtual Tensor moe(const Tensor& x, const Routing& routing, const Experts& experts);
+    /// route(), and linear(x, shared_gate): (tokens, 1).
+    virtual std::pair<Routing, Tensor> route_with_shared(const Tensor& x, const Linear& router,
+                                                         const Linear& shared_gate, int64_t top_k);
+    /// moe() + sigmoid(gate) * the one expert of `shared` on all rows; gate (tokens, 1), of any float type.
+    virtual Tensor moe_with_shared(const Tensor& x, const Routing& routing, const Experts& experts,
+                                   const Experts& shared, const Tensor& gate);
 
     // --- collectives
     // -----------------------------------------------------------------------------------------------
