@@ -22,15 +22,17 @@ namespace fs = std::filesystem;
 struct MapSlot {
     std::atomic<const std::byte*> begin{nullptr};
     std::atomic<size_t> size{0};
+    std::atomic<int> descriptor{-1};
     std::array<char, 512> name{};
 };
 std::array<MapSlot, 1024> map_slots;
 
-int claim_slot(const std::byte* begin, size_t size, const std::string& name) {
+int claim_slot(const std::byte* begin, size_t size, int descriptor, const std::string& name) {
     for (size_t i = 0; i < map_slots.size(); ++i) {
         const std::byte* expected = nullptr;
         if (!map_slots[i].begin.compare_exchange_strong(expected, begin)) continue;
         std::strncpy(map_slots[i].name.data(), name.c_str(), map_slots[i].name.size() - 1);
+        map_slots[i].descriptor = descriptor;
         map_slots[i].size = size;
         return static_cast<int>(i);
     }
@@ -85,9 +87,9 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
             fail_errno("map", path, error);
         }
         data_ = static_cast<const std::byte*>(map);
-        slot_ = claim_slot(data_, size_, path.string());
+        slot_ = claim_slot(data_, size_, descriptor, path.string());
     }
-    ::close(descriptor);
+    if (slot_ < 0) ::close(descriptor);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
@@ -99,9 +101,33 @@ MappedFile::MappedFile(MappedFile&& other) noexcept
 MappedFile::~MappedFile() {
     if (slot_ >= 0) {
         map_slots[slot_].size = 0;
+        ::close(map_slots[slot_].descriptor);
         map_slots[slot_].begin = nullptr;
     }
     if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+bool read_mapped(const void* source, void* target, size_t size) {
+    const auto* address = static_cast<const std::byte*>(source);
+    for (const auto& slot : map_slots) {
+        const std::byte* begin = slot.begin;
+        if (!begin || address < begin || address >= begin + slot.size) continue;
+        if (size > slot.size - static_cast<size_t>(address - begin)) return false;
+        auto offset = static_cast<off_t>(address - begin);
+        for (auto* to = static_cast<std::byte*>(target); size > 0;) {
+            const ssize_t count = ::pread(slot.descriptor, to, size, offset);
+            if (count < 0 && errno == EINTR) continue;
+            if (count < 0) fail_errno("read", slot.name.data());
+            if (count == 0)
+                fail(ErrorKind::io, "{} was cut short while in use; restore the file and start again",
+                     slot.name.data());
+            to += count;
+            offset += count;
+            size -= static_cast<size_t>(count);
+        }
+        return true;
+    }
+    return false;
 }
 
 std::string read_text_file(const fs::path& path, size_t max_bytes) {
