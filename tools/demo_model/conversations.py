@@ -221,6 +221,8 @@ class Conversations:
         if pick < 0.35:
             return rng.choice(self.tools.words)
         if pick < 0.5:
+            return self.tools.open_values.pieces(rng)
+        if pick < 0.55:
             return syllables(rng, rng.randint(1, 3))
         kind = rng.choice(["city", "name", "title", "phrase", "email", "path", "tracking", "clock", "date", "amount", "flight", "ticker", "int:0:99999"])
         return self.tools.value(rng, kind, False)[0]
@@ -301,7 +303,7 @@ class Conversations:
 
     def make_tools(self, rng):
         task = self.tools.task(rng)
-        tools = self.tools.with_tools(rng, task)
+        tools = self.tools.with_tools(rng, task, near=True)
         messages = [{"role": "system", "content": rng.choice(SYSTEM)}] if rng.random() < 0.3 else []
         pick = rng.random()
         done = lambda text, steps: {"messages": messages + [{"role": "user", "content": text}], "tools": tools, "steps": steps}

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import time
 
 BEGIN = time.time()
@@ -149,11 +150,15 @@ def train(model, packed, loader, args, device, kind, peak, limit, round_from):
     optimizer = Optimizer(list(text.named_parameters()), kind, args.decay)
     rounding = FourBitRounding(text.layers)
     begin, step, tokens, total, recent, waited = time.time(), 0, 0, 0.0, 0, 0.0
-    mean = 0.0
+    mean, saved = 0.0, False
     while True:
         part = (time.time() - begin) / limit
         if part >= 1 or (args.steps and step >= args.steps):
             break
+        if args.save_at and part >= args.save_at and not saved:
+            saved = True
+            os.makedirs(f"{args.out}/partial", exist_ok=True)
+            model_files.save_bf16(model, f"{args.out}/partial")
         rate = peak * min(1.0, (step + 1) / args.warmup) * (1 - part)
         asked = time.time()
         batch = next(loader)
@@ -196,6 +201,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--mix", type=json.loads, help='shares of the kinds of conversation, e.g. {"tools": 30}')
     parser.add_argument("--compile", type=int, default=1)
+    parser.add_argument("--save-at", type=float, default=0, help="share of the run after which the weights so far go to OUT/partial, which the end removes")
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--log", type=int, default=50)
     args = parser.parse_args()
@@ -224,6 +230,7 @@ def main():
     train(model, fast_model.PackedModel(model, compiled), loader, args, device, kind, peak, args.seconds - (time.time() - BEGIN), args.round_from)
     model_files.write_side_files(args.out, args.tokenizer, model_files.config_dict())
     model_files.save_bf16(model, args.out)
+    shutil.rmtree(f"{args.out}/partial", ignore_errors=True)
 
 
 if __name__ == "__main__":
