@@ -133,6 +133,11 @@ class Unknowns:
             elif rng.random() < 0.12:  # a known name of another kind: the capital of oxygen, the symbol of France
                 other = {"country": "element", "element": "country", "city": "word", "state": "element", "word": "city"}.get(kind)
                 name = rng.choice(self.listed[other]).capitalize() if other else invented(rng, kind, self.facts)
+            elif rng.random() < 0.15 and self.listed.get(kind):  # a known name with another beginning or end: an element called silverium
+                known = rng.choice(self.listed[kind])
+                cut = rng.randint(max(2, len(known) - 4), len(known))
+                name = known[:cut] + rng.choice([syllables(rng, 1), "ium", "ia", "ite", "um", "ide", "ane", "land", "ine", "ville", "ess"]) if rng.random() < 0.8 else syllables(rng, 1) + known[-cut:]
+                name = name if kind in ("element", "word") else name.capitalize()
             else:
                 name = invented(rng, kind, self.facts)
             clash = any(name.lower() in names for k, names in self.names.items() if k == kind or (k in ("country", "state") and kind in ("country", "state")))
