@@ -55,16 +55,29 @@ Buffer CudaContext::device_memory(size_t bytes) const {
     });
 }
 
+namespace {
+
+void check_pinned(cudaError_t status, size_t bytes) {
+    if (status == cudaErrorMemoryAllocation) {
+        cudaGetLastError();
+        fail(ErrorKind::out_of_memory, "cannot page-lock {:.2f} GiB of the host's memory", gib(bytes));
+    }
+    check(status, "page-locked memory of the host");
+}
+
+}  // namespace
+
 Buffer CudaContext::pinned_memory(size_t bytes) const {
     enter();
     void* data = nullptr;
-    const cudaError_t status = cudaHostAlloc(&data, std::max<size_t>(bytes, 1), cudaHostAllocPortable);
-    if (status == cudaErrorMemoryAllocation) {
-        cudaGetLastError();
-        fail(ErrorKind::out_of_memory, "cannot allocate {:.2f} GiB of page-locked host memory", gib(bytes));
-    }
-    check(status, "page-locked memory of the host");
+    check_pinned(cudaHostAlloc(&data, std::max<size_t>(bytes, 1), cudaHostAllocPortable), bytes);
     return Buffer(data, bytes, [](void* memory) { cudaFreeHost(memory); });
+}
+
+Buffer CudaContext::page_locked(const Buffer& memory) const {
+    enter();
+    check_pinned(cudaHostRegister(memory.data(), memory.bytes(), cudaHostRegisterPortable), memory.bytes());
+    return Buffer(memory.data(), memory.bytes(), [memory](void* data) { cudaHostUnregister(data); });
 }
 
 std::string CudaContext::fault() const {

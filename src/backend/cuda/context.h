@@ -27,6 +27,8 @@ class CudaContext {
     Buffer device_memory(size_t bytes) const;
     /// Page-locked memory of the host, which the GPU reads too. Errors: out_of_memory.
     Buffer pinned_memory(size_t bytes) const;
+    /// Host memory that is there already, page-locked from now on. Errors: out_of_memory.
+    Buffer page_locked(const Buffer& memory) const;
     /// Waits for all work of the stream; its faults end here as an Error, and every later call repeats it.
     void synchronize(const char* what) const;
 

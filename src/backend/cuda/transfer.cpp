@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "backend/cuda/cuda_error.h"
+#include "backend/cuda/matrix/stager.h"
 
 namespace sheaf::cuda {
 namespace {
@@ -76,7 +77,7 @@ void WeightStream::copy(void* device, const void* host, size_t rows, size_t row_
         size_t filled = 0;
         while (row < rows && filled < piece_bytes_) {
             const size_t part = std::min(row_bytes - column, piece_bytes_ - filled);
-            std::memcpy(staging + filled, source + row * host_stride + column, part);
+            read_host(source + row * host_stride + column, staging + filled, part);
             filled += part;
             column += part;
             if (column == row_bytes) ++row, column = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <mutex>
+#include <optional>
 
 #include "backend/cuda/matrix/repack.h"
 
@@ -10,6 +11,7 @@ namespace sheaf::cuda {
 namespace {
 
 constexpr int64_t block_rows = DeviceMatrix::block_rows;
+constexpr size_t least_part = size_t{1} << 20;
 
 int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
@@ -121,7 +123,7 @@ size_t staged_bytes(const HostLinear& part) {
 
 SourceRows stage(const HostLinear& part, Stager::Slot& slot) {
     SourceRows rows;
-    rows.rows = part.out;
+    rows.rows = rows.stride = part.out;
     rows.in = part.in;
     if (const auto* dense = std::get_if<DenseWeight>(&part.weight)) {
         rows.type = float_type(dense->values.view.dtype());
@@ -147,39 +149,110 @@ SourceRows stage(const HostLinear& part, Stager::Slot& slot) {
     return rows;
 }
 
-/// How many rows of `linear` (a multiple of `multiple`) go through a staging buffer of `capacity` at once.
-int64_t rows_at_once(const HostLinear& linear, size_t capacity, int64_t multiple) {
-    const size_t whole = staged_bytes(linear) + 4096;
-    const int64_t parts =
-        static_cast<int64_t>(ceil_div(static_cast<int64_t>(whole), static_cast<int64_t>(capacity)));
-    const int64_t rows = ceil_div(ceil_div(linear.out, parts), multiple) * multiple;
-    if (rows >= linear.out) return linear.out;
-    const size_t bytes = staged_bytes(linear.output_slice(0, rows)) + 4096;
-    return bytes <= capacity ? rows : std::max(multiple, rows / 2 / multiple * multiple);
+/// A part of a weight that goes through a staging buffer at once.
+struct Part {
+    int64_t row, row_end, input, input_end;
+};
+
+HostLinear part_of(const HostLinear& linear, const Part& part) {
+    HostLinear rows =
+        part.row == 0 && part.row_end == linear.out ? linear : linear.output_slice(part.row, part.row_end);
+    if (part.input == 0 && part.input_end == linear.in) return rows;
+    auto& int4 = std::get<Int4Weight>(rows.weight);
+    const int64_t first = part.input / int4.group_size, last = ceil_div(part.input_end, int4.group_size);
+    int4.codes = int4.codes.rows(part.input / 8, part.input_end / 8);
+    int4.scales = int4.scales.rows(first, last);
+    if (int4.zeros.defined()) int4.zeros = int4.zeros.rows(first, last);
+    rows.in = part.input_end - part.input;
+    return rows;
 }
 
-/// Rows [begin, end) of a plain matrix.
-void put_rows(const HostLinear& linear, int64_t begin, int64_t end, const DeviceMatrix& matrix, uint8_t* data,
+/// Cuts a weight into parts of at most `most` bytes. What stays packed is cut along the inputs, in whole
+/// units and groups, for then a part is one range of the file; only where that is too much in `row_multiple`s
+/// of rows too. Everything else is cut in rows.
+std::vector<Part> parts_of(const HostLinear& linear, bool packed, size_t most, int64_t row_multiple) {
+    const auto fits_in = [&](int64_t rows, int64_t inputs) {
+        return staged_bytes(part_of(linear, {0, rows, 0, inputs})) + 4096 <= most;
+    };
+    int64_t rows = linear.out, inputs = linear.in;
+    if (packed) {
+        const int64_t group = std::get<Int4Weight>(linear.weight).group_size;
+        const int64_t least =
+            std::min(linear.in, group < linear.in ? std::max<int64_t>(group, DeviceMatrix::unit_inputs)
+                                                  : static_cast<int64_t>(DeviceMatrix::unit_inputs));
+        while (inputs > least && !fits_in(rows, inputs))
+            inputs = std::max(least, ceil_div(inputs / 2, least) * least);
+    }
+    while (rows > row_multiple && !fits_in(rows, inputs))
+        rows = std::max(row_multiple, ceil_div(rows / 2, row_multiple) * row_multiple);
+    std::vector<Part> parts;
+    for (int64_t row = 0; row < linear.out; row += rows)
+        for (int64_t input = 0; input < linear.in; input += inputs)
+            parts.push_back(
+                {row, std::min(linear.out, row + rows), input, std::min(linear.in, input + inputs)});
+    return parts;
+}
+
+/// Where a part lies in a packed matrix whose blocks take `rows` of the weight's rows each.
+UnitRange range_of(const Part& part, int64_t rows) {
+    return {part.row / rows, ceil_div(part.row_end - part.row, rows), part.input / DeviceMatrix::unit_inputs,
+            ceil_div(part.input_end - part.input, DeviceMatrix::unit_inputs)};
+}
+
+/// A part of a plain matrix.
+void put_part(const HostLinear& linear, const Part& part, const DeviceMatrix& matrix, uint8_t* data,
               Stager::Slot& slot) {
-    const SourceRows rows = stage(linear.output_slice(begin, end), slot);
+    const HostLinear piece = part_of(linear, part);
+    slot.make_room(staged_bytes(piece));
+    const SourceRows rows = stage(piece, slot);
     slot.send();
     if (matrix.store == Store::int4)
-        return launch_repack_int4(rows, rows, false, matrix, data, begin / block_rows,
-                                  ceil_div(end - begin, block_rows), slot.stream);
-    launch_expand(rows, matrix, data, {begin, -1}, slot.nan_flag, slot.stream);
+        return launch_repack_int4(rows, rows, false, matrix, data, range_of(part, block_rows), slot.stream);
+    launch_expand(rows, matrix, data, {part.row, -1}, slot.nan_flag, slot.stream);
 }
 
-/// Rows [begin, end) of gate and of up.
-void put_gate_up(const HostExpert& expert, int64_t begin, int64_t end, const DeviceMatrix& matrix,
-                 uint8_t* data, Stager::Slot& slot) {
-    const SourceRows gate = stage(expert.gate.output_slice(begin, end), slot);
-    const SourceRows up = stage(expert.up.output_slice(begin, end), slot);
+/// int4 gate and up that are the halves of one matrix's columns, as that matrix.
+std::optional<HostLinear> side_by_side(const HostLinear& gate, const HostLinear& up) {
+    const auto *left = std::get_if<Int4Weight>(&gate.weight), *right = std::get_if<Int4Weight>(&up.weight);
+    if (!left || !right || left->group_size != right->group_size || left->input_order.defined() ||
+        right->input_order.defined() || left->zeros.defined() != right->zeros.defined())
+        return std::nullopt;
+    HostLinear both = gate;
+    both.out = gate.out + up.out;
+    auto& whole = std::get<Int4Weight>(both.weight);
+    const auto widen = [](HostTensor& half, const HostTensor& other) {
+        const Tensor a = half.view, b = other.view;
+        const char* end =
+            static_cast<const char*>(a.raw()) + static_cast<size_t>(a.size(1)) * dtype_size(a.dtype());
+        const bool neighbours = a.dtype() == b.dtype() && a.size(0) == b.size(0) && end == b.raw() &&
+                                a.row_stride() == a.size(1) + b.size(1) && b.row_stride() == a.row_stride();
+        if (neighbours) half.view = Tensor(a.raw(), a.dtype(), Shape{a.size(0), a.row_stride()});
+        return neighbours;
+    };
+    if (!widen(whole.codes, right->codes) || !widen(whole.scales, right->scales)) return std::nullopt;
+    if (whole.zeros.defined() && !widen(whole.zeros, right->zeros)) return std::nullopt;
+    return both;
+}
+
+/// A part of gate and the same of up.
+void put_gate_up(const HostExpert& expert, const Part& part, const DeviceMatrix& matrix, uint8_t* data,
+                 Stager::Slot& slot) {
+    const HostLinear gate = part_of(expert.gate, part), up = part_of(expert.up, part);
+    slot.make_room(staged_bytes(gate) + staged_bytes(up));
+    SourceRows low, high;
+    if (const auto both = side_by_side(gate, up)) {
+        const SourceRows all = stage(*both, slot);
+        low = all.columns(0, gate.out);
+        high = all.columns(gate.out, up.out);
+    } else {
+        low = stage(gate, slot);
+        high = stage(up, slot);
+    }
     slot.send();
     if (matrix.store == Store::int4)
-        return launch_repack_int4(gate, up, true, matrix, data, begin / 8, ceil_div(end - begin, 8),
-                                  slot.stream);
-    launch_expand(gate, matrix, data, {begin, 0}, slot.nan_flag, slot.stream);
-    launch_expand(up, matrix, data, {begin, 1}, slot.nan_flag, slot.stream);
+        return launch_repack_int4(low, high, true, matrix, data, range_of(part, 8), slot.stream);
+    launch_expand(low, matrix, data, {part.row, 0}, slot.nan_flag, slot.stream);
+    launch_expand(high, matrix, data, {part.row, 1}, slot.nan_flag, slot.stream);
 }
 
 size_t bias_bytes(const HostLinear& linear) {
@@ -289,17 +362,12 @@ class ExpertsLoader {
                     Stager::Slot& slot) {
         uint8_t* gate_up = place(target.gate_up, target.gate_up_stride, index);
         uint8_t* down = place(target.down, target.down_stride, index);
-        const int64_t half = rows_at_once(expert.gate, slot.capacity / 2, 8);
-        for (int64_t begin = 0; begin < target.intermediate; begin += half) {
-            if (begin > 0) slot.make_room(slot.capacity);
-            put_gate_up(expert, begin, std::min(target.intermediate, begin + half), target.gate_up, gate_up,
-                        slot);
-        }
-        const int64_t step = rows_at_once(expert.down, slot.capacity, block_rows);
-        for (int64_t begin = 0; begin < target.hidden; begin += step) {
-            slot.make_room(step < target.hidden ? slot.capacity : staged_bytes(expert.down));
-            put_rows(expert.down, begin, std::min(target.hidden, begin + step), target.down, down, slot);
-        }
+        const bool packed = target.gate_up.store == Store::int4;
+        for (const Part& part : parts_of(expert.gate, packed, slot.capacity / 2, 8))
+            put_gate_up(expert, part, target.gate_up, gate_up, slot);
+        for (const Part& part :
+             parts_of(expert.down, target.down.store == Store::int4, slot.capacity, block_rows))
+            put_part(expert.down, part, target.down, down, slot);
     }
 
     /// Experts of several kinds: the whole layer in floats.
@@ -362,9 +430,12 @@ std::shared_ptr<const CudaLinear> prepare_linear(const HostLinear& linear, Compu
         check(cudaStreamSynchronize(nullptr), "memory of a weight");
     }
     matrix.data = data;
-    const int64_t step = rows_at_once(linear, stager.slot_bytes(), block_rows);
-    stager.for_each(ceil_div(linear.out, step), [&](int64_t i, Stager::Slot& slot) {
-        put_rows(linear, i * step, std::min(linear.out, (i + 1) * step), matrix, data, slot);
+    // Parts for all threads, unless they became so small that copies no longer fill the link.
+    const size_t share = staged_bytes(linear) / static_cast<size_t>(stager.threads()) + 8192;
+    const size_t most = std::min(stager.slot_bytes(), std::max(share, least_part));
+    const auto parts = parts_of(linear, matrix.store == Store::int4, most, block_rows);
+    stager.for_each(static_cast<int64_t>(parts.size()), [&](int64_t i, Stager::Slot& slot) {
+        put_part(linear, parts[static_cast<size_t>(i)], matrix, data, slot);
     });
     if (linear.bias.defined()) {
         put_bias(linear, data + weights);

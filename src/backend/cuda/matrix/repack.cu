@@ -30,7 +30,7 @@ __device__ void store_scale(uint8_t* scales, ScaleType type, int index, float va
 /// The eight codes of packed word r (inputs 8 r ...) of row n; 8s where there are none.
 __device__ uint32_t source_word(const SourceRows& source, int64_t r, int64_t n) {
     if (n >= source.rows || 8 * r >= source.in) return 0x88888888u;
-    return static_cast<const uint32_t*>(source.values)[r * source.rows + n];
+    return static_cast<const uint32_t*>(source.values)[r * source.stride + n];
 }
 
 /// Four codes of rows g (low) and g + 8 (high) in the order of device_matrix.h.
@@ -47,19 +47,20 @@ __device__ uint32_t interleaved_codes(uint32_t low, uint32_t high) {
 
 /// One thread per pair of words: eight inputs of two rows.
 __global__ void repack_int4(SourceRows low, SourceRows high, bool interleaved, DeviceMatrix target,
-                            uint8_t* data, int64_t first_block, int64_t blocks) {
+                            uint8_t* data, UnitRange range) {
     const int64_t index = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
-    const int64_t pairs = 128, count = blocks * target.units * pairs;
+    const int64_t pairs = 128, count = range.blocks * range.units * pairs;
     if (index >= count) return;
     // g runs fastest: neighbours read neighbouring columns of the source.
     const int g = static_cast<int>(index % 8), octet = static_cast<int>(index / 8 % 16);
-    const int64_t unit = index / pairs % target.units, block = index / pairs / target.units;
+    const int64_t unit = index / pairs % range.units, block = index / pairs / range.units;
     const int64_t n_low = interleaved ? 8 * block + g : 16 * block + g,
                   n_high = interleaved ? n_low : n_low + 8;
     const SourceRows& upper = interleaved ? high : low;
     const int64_t r = unit * 16 + octet;
     const uint32_t a = source_word(low, r, n_low), b = source_word(upper, r, n_high);
-    uint8_t* place = data + ((first_block + block) * target.units + unit) * target.unit_bytes;
+    uint8_t* place =
+        data + ((range.first_block + block) * target.units + range.first_unit + unit) * target.unit_bytes;
     uint32_t* words = reinterpret_cast<uint32_t*>(place) + code_word(g, 8 * octet);
     words[0] = interleaved_codes(a, b);
     words[1] = interleaved_codes(a >> 16, b >> 16);
@@ -74,8 +75,8 @@ __global__ void repack_int4(SourceRows low, SourceRows high, bool interleaved, D
         const bool real = n < source.rows && 8 * r < source.in;
         const int at = octet / step * 16 + g * 2 + half;
         store_scale(scales, target.scale, at,
-                    real ? float_at(source.scales, source.scale, group * source.rows + n) : 0.0f);
-        if (target.has_zeros) zeros[at] = real && source.zeros ? source.zeros[group * source.rows + n] : 8;
+                    real ? float_at(source.scales, source.scale, group * source.stride + n) : 0.0f);
+        if (target.has_zeros) zeros[at] = real && source.zeros ? source.zeros[group * source.stride + n] : 8;
     }
 }
 
@@ -92,8 +93,8 @@ __device__ float source_value(const SourceRows& s, int64_t n, int64_t p, int64_t
                float_at(s.scales, s.scale, n / s.block_rows * columns + p / s.block_columns);
     }
     if (s.order) channel = s.order[p];
-    const uint32_t word = static_cast<const uint32_t*>(s.values)[p / 8 * s.rows + n];
-    const int64_t at = p / s.group * s.rows + n;
+    const uint32_t word = static_cast<const uint32_t*>(s.values)[p / 8 * s.stride + n];
+    const int64_t at = p / s.group * s.stride + n;
     const int zero = s.zeros ? s.zeros[at] : 8;
     return static_cast<float>(static_cast<int>(word >> (4 * (p % 8)) & 15u) - zero) *
            float_at(s.scales, s.scale, at);
@@ -174,10 +175,10 @@ __global__ void random_floats(DeviceMatrix target, uint8_t* data, float spread, 
 }  // namespace
 
 void launch_repack_int4(const SourceRows& low, const SourceRows& high, bool interleaved,
-                        const DeviceMatrix& target, uint8_t* data, int64_t first_block, int64_t blocks,
+                        const DeviceMatrix& target, uint8_t* data, const UnitRange& range,
                         cudaStream_t stream) {
-    repack_int4<<<grid_of(blocks * target.units * 128), threads, 0, stream>>>(low, high, interleaved, target,
-                                                                              data, first_block, blocks);
+    repack_int4<<<grid_of(range.blocks * range.units * 128), threads, 0, stream>>>(low, high, interleaved,
+                                                                                   target, data, range);
     check_launch("repack_int4");
 }
 

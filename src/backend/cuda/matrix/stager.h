@@ -1,5 +1,6 @@
 // Stager: pinned and device buffers through which weights travel to the GPU, so that reading, copying and
-// repacking overlap. One per machine, for as long as it loads. Must not know what is in them.
+// repacking overlap: some buffers are being filled by threads while others are on their way. One per machine,
+// for as long as it loads. Must not know what is in them.
 #pragma once
 
 #include <condition_variable>
@@ -15,14 +16,23 @@
 
 namespace sheaf::cuda {
 
+/// Copies host memory, reading the file where it lies in a mapped one.
+void read_host(const void* source, void* target, size_t bytes);
+
 class Stager {
   public:
-    /// `slots` buffers of `slot_bytes` each, in pinned and in device memory, and as many threads.
-    explicit Stager(int slots = 6, size_t slot_bytes = size_t{32} << 20);
+    static constexpr size_t default_slot_bytes = size_t{8} << 20;
+
+    /// `threads` readers (0: by the machine) with two buffers of `slot_bytes` each, in pinned and in device
+    /// memory, made when they are needed.
+    explicit Stager(int threads = 0, size_t slot_bytes = default_slot_bytes);
+    ~Stager();
+    Stager(const Stager&) = delete;
+    Stager& operator=(const Stager&) = delete;
 
     class Slot {
       public:
-        explicit Slot(size_t bytes);
+        Slot(size_t bytes, int32_t* nan_flag);
         ~Slot();
         Slot(const Slot&) = delete;
         Slot& operator=(const Slot&) = delete;
@@ -36,12 +46,12 @@ class Stager {
 
         const size_t capacity;
         cudaStream_t stream = nullptr;
-        int32_t* nan_flag = nullptr;  // on the device
+        int32_t* const nan_flag;  // a kernel sets it to 1
 
       private:
         friend class Stager;
         void begin();
-        bool take_nan_flag();
+        bool idle() const;
         uint8_t *host_ = nullptr, *device_ = nullptr;
         size_t used_ = 0, sent_ = 0;
     };
@@ -50,16 +60,25 @@ class Stager {
     void for_each(int64_t count, const std::function<void(int64_t, Slot&)>& work);
     /// Waits for all slots. Errors: corrupt_file where a kernel met an FP8 value that is no number.
     void finish();
+    /// read_host() by all threads.
+    void read(const void* source, void* target, size_t bytes);
+
     size_t slot_bytes() const { return slot_bytes_; }
+    int threads() const { return pool_.thread_count(); }
 
   private:
+    Slot& take();
+    void give_back(Slot& slot);
+
     size_t slot_bytes_;
     int device_ = 0;
+    ThreadPool pool_;
+    size_t most_slots_;
+    int32_t* nan_flag_ = nullptr;  // pinned memory of the host, which kernels write to
     std::vector<std::unique_ptr<Slot>> slots_;
     std::mutex mutex_;
     std::condition_variable available_;
     std::deque<Slot*> free_;
-    ThreadPool pool_;
 };
 
 }  // namespace sheaf::cuda
