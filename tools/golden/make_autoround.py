@@ -27,13 +27,17 @@ EXPORTS = {
     "autoround_mtp": ("auto_round:auto_gptq", 3, 192, True),
     "autoround_odd": ("auto_round:auto_gptq", 5, 48, False),
     "autogptq_mtp": ("auto_gptq", 3, 96, True),
+    "autoround_awq": ("auto_awq", 5, 128, False),
+    "autoround_compressed": ("llm_compressor", 5, 128, False),
 }
-VOCAB, HIDDEN = 288, 192
+WHOLE_GROUPS = ("auto_awq", "llm_compressor")  # these exporters refuse a last group that is not full
+VOCAB = 288
 
 
-def fields(experts, width):
-    return model_zoo.text(VOCAB, HIDDEN, [L, F], 2, 1, 64, 0.5, [6, 5, 5], (8, 32, 16, 16, 4),
-                          **model_zoo.moe(experts, 2, width, 64), mtp_num_hidden_layers=1)
+def fields(form, experts, width):
+    hidden, shared = (256, 128) if form in WHOLE_GROUPS else (192, 64)
+    return model_zoo.text(VOCAB, hidden, [L, F], 2, 1, 64, 0.5, [6, 5, 5], (8, 32, 16, 16, 4),
+                          **model_zoo.moe(experts, 2, width, shared), mtp_num_hidden_layers=1)
 
 
 def tokenizer(folder):
@@ -66,9 +70,10 @@ def mtp_tensors(config, width):
     with torch.no_grad():
         for number, p in enumerate(layer.parameters()):
             p.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(number)) * 0.05)
-    tensors = {"mtp.fc.weight": torch.randn(HIDDEN, 2 * HIDDEN) * 0.05}
+    hidden = text.hidden_size
+    tensors = {"mtp.fc.weight": torch.randn(hidden, 2 * hidden) * 0.05}
     for norm in ("norm", "pre_fc_norm_embedding", "pre_fc_norm_hidden"):
-        tensors[f"mtp.{norm}.weight"] = torch.randn(HIDDEN) * 0.2
+        tensors[f"mtp.{norm}.weight"] = torch.randn(hidden) * 0.2
     for name, value in layer.state_dict().items():
         if name.endswith("experts.gate_up_proj"):
             for e in range(value.shape[0]):
@@ -81,9 +86,9 @@ def mtp_tensors(config, width):
     return {n: t.detach().to(torch.bfloat16).contiguous() for n, t in tensors.items()}
 
 
-def write_source(folder, experts, width, with_mtp):
+def write_source(folder, form, experts, width, with_mtp):
     cls = transformers.Qwen3_5MoeForConditionalGeneration
-    model = cls(model_zoo.make_config(cls, fields(experts, width)))
+    model = cls(model_zoo.make_config(cls, fields(form, experts, width)))
     model_zoo.draw_weights(model, 77)
     model = model.to(torch.bfloat16)
     for name, p in list(model.named_parameters()):
@@ -105,7 +110,7 @@ def export(name):
     form, experts, width, with_mtp = EXPORTS[name]
     source = pathlib.Path("/tmp") / f"source-{name}"
     shutil.rmtree(source, ignore_errors=True)
-    write_source(source, experts, width, with_mtp)
+    write_source(source, form, experts, width, with_mtp)
     texts = source / "calibration.jsonl"
     words = "the quick brown fox jumps over the lazy dog while seven bright stars fall into a quiet sea".split()
     with open(texts, "w", encoding="utf-8") as lines:

@@ -47,6 +47,15 @@ def dequantize(tensors, name, config):
     return ((codes - zeros[group]) * scales[group]).T.contiguous()
 
 
+def decompress(tensors, name):
+    """float32 (outputs, inputs) of a module in compressed-tensors' pack-quantized form, symmetric, by that library."""
+    from compressed_tensors.compressors.pack_quantized.helpers import unpack_from_int32
+
+    codes = unpack_from_int32(tensors[f"{name}.weight_packed"], 4, torch.Size(tensors[f"{name}.weight_shape"].tolist()))
+    scales = tensors[f"{name}.weight_scale"].float()
+    return codes.float() * scales.repeat_interleave(codes.shape[1] // scales.shape[1], dim=1)
+
+
 def dense_state(folder):
     """name -> float32 tensor, in the names of Transformers' modules."""
     config = json.loads((folder / "config.json").read_text())["quantization_config"]
@@ -55,11 +64,15 @@ def dense_state(folder):
         tensors |= load_file(file)
     state = {}
     for name, value in tensors.items():
-        if name.startswith("mtp.") or name.endswith((".qzeros", ".scales", ".g_idx", ".bias")) and "visual" not in name:
+        beside = (".qzeros", ".scales", ".g_idx", ".bias", ".weight_scale", ".weight_shape")
+        if name.startswith("mtp.") or name.endswith(beside) and "visual" not in name:
             continue
         if name.endswith(".qweight"):
             module = name.removesuffix(".qweight")
             state[f"{module}.weight"] = dequantize(tensors, module, config)
+        elif name.endswith(".weight_packed"):
+            module = name.removesuffix(".weight_packed")
+            state[f"{module}.weight"] = decompress(tensors, module)
         else:
             state[name] = value.float()
     return state
