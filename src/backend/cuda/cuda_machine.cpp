@@ -4,11 +4,9 @@
 #include "backend/cuda/cuda_error.h"
 #include "backend/cuda/cuda_ops.h"
 #include "backend/cuda/joined.h"
-#include "backend/cuda/matrix/dispatch.h"
 #include "backend/cuda/matrix/prepare.h"
 #include "backend/cuda/peaks.h"
 #include "backend/cuda/primitives.h"
-#include "backend/cuda/sequence/choices.h"
 #include "backend/cuda/slab_memory.h"
 #include "backend/cuda/transfer.h"
 
@@ -170,9 +168,7 @@ class CudaMachine final : public Machine {
 
 }  // namespace
 
-std::unique_ptr<Machine> make_cuda_machine(int index, ComputeType compute, bool deterministic) {
-    force_paths(deterministic ? batch_invariant_paths : ForcedPaths{});
-    force_choices(deterministic ? batch_invariant_choices : SequenceChoices{});
+std::unique_ptr<Machine> make_cuda_machine(int index, ComputeType compute) {
     return std::make_unique<CudaMachine>(index, compute);
 }
 
