@@ -95,8 +95,9 @@ class Workload {
             if (logits) input.output_rows.push_back(static_cast<int32_t>((i + 1) * count - 1));
         }
         // A step ends when the tokens that it chose can be read.
-        const StepResult result = runner_.run(input, {.best = logits ? 1 : 0});
-        const Tensor read = logits ? result.best.ids : result.logits.rows(0, 1);
+        input.sampling.rows.resize(input.output_rows.size());
+        const StepResult result = runner_.run(input);
+        const Tensor read = logits ? result.sampled.rows : result.logits.rows(0, 1);
         host_.resize(read.bytes());
         runner_.ops().download(read, host_.data());
     }

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "model/logits.h"
+#include "ops/logits.h"
 #include "ops/contracts.h"
 
 namespace sheaf {

@@ -97,6 +97,26 @@ void check_range(const char* name, double value, double least, double most) {
         fail(ErrorKind::invalid_input, "{} must be between {} and {}, got {}", name, least, most, value);
 }
 
+/// Numbers of alternatives that steps are made for, as they are recorded for each.
+int32_t reported_logprobs(int32_t wanted, int32_t vocabulary) {
+    for (const int32_t count : {0, 5, 20, 64})
+        if (wanted <= count && count <= vocabulary) return wanted < 0 ? -1 : count;
+    return wanted;
+}
+
+SampledToken sampled_token(const StepOutput& output, int64_t row, int32_t logprobs) {
+    const SampledRow& chosen = output.rows[static_cast<size_t>(row)];
+    SampledToken token;
+    token.token = chosen.token;
+    if (logprobs < 0) return token;
+    token.logprob = {chosen.token, chosen.logprob, chosen.rank};
+    for (int32_t i = 0; i < logprobs; ++i) {
+        const auto at = static_cast<size_t>(row * output.best + i);
+        token.alternatives.push_back({output.best_ids[at], output.best_logprobs[at], i + 1});
+    }
+    return token;
+}
+
 }  // namespace
 
 std::unique_ptr<Engine> Engine::create(std::shared_ptr<const Model> model, std::shared_ptr<Machine> machine,
@@ -314,60 +334,63 @@ void EngineLoop::loop() {
     idle_.notify_all();
 }
 
-/// A short list of the best tokens where the machine makes one quickly and every sequence can do with it. Few
-/// lengths, as steps are recorded for each.
-StepChoice EngineLoop::choice_for(const std::vector<Slice>& slices,
-                                  const std::vector<int32_t>& wanted) const {
-    constexpr int32_t lengths[] = {1, 21, 64};
-    if (!machine_->dedicated_memory()) return {};
-    int32_t longest = 0;
-    for (size_t i = 0; i < slices.size(); ++i) {
-        const Sequence& sequence = *slices[i].sequence;
-        if (wanted[i] == 0) continue;
-        const bool whole =
-            wanted[i] > 1 || (sequence.params.prompt_logprobs >= 0 && !sequence.prompt_reported);
-        const int32_t needed = whole ? 0 : short_list_for(sequence.params, sequence.generated());
-        if (needed == 0) return {};
-        longest = std::max(longest, needed);
+StepWishes EngineLoop::wishes_of(const std::vector<Slice>& slices) {
+    StepWishes wishes;
+    for (const Slice& slice : slices) {
+        Sequence& sequence = *slice.sequence;
+        const bool whole = sequence.params.prompt_logprobs >= 0 && !sequence.prompt_reported;
+        const int32_t rows = whole ? slice.count : slice.completes() ? 1 : 0;
+        wishes.rows.push_back(rows);
+        wishes.logits |= whole;
+        for (int32_t row = 0; row < rows; ++row) {
+            if (row + 1 < rows || !slice.completes() || sequence.params.max_tokens == 0) {
+                append_no_choice(wishes.sampling);
+                continue;
+            }
+            if (needs_history(sequence.params))
+                sequence.history.update(sequence.tokens, static_cast<size_t>(sequence.prompt_size));
+            append_choice({.vocabulary = vocabulary_size(),
+                           .index = sequence.generated(),
+                           .history = &sequence.history,
+                           .end_tokens = end_tokens_,
+                           .token_limit = options_.token_limit},
+                          sequence.params, wishes.sampling);
+        }
     }
-    const auto* length = std::lower_bound(std::begin(lengths), std::end(lengths), longest);
-    if (longest == 0 || length == std::end(lengths) || *length > vocabulary_size()) return {};
-    return {.best = *length, .limit = options_.token_limit};
+    wishes.sampling.logprobs = reported_logprobs(wishes.sampling.logprobs, vocabulary_size());
+    return wishes;
 }
 
 void EngineLoop::step(const std::vector<Slice>& slices) {
-    std::vector<int32_t> wanted;
-    for (const Slice& slice : slices) {
-        const Sequence& sequence = *slice.sequence;
-        if (sequence.cached == 0 && sequence.generated() == 0) slice.sequence->started = Clock::now();
-        const bool whole = sequence.params.prompt_logprobs >= 0 && !sequence.prompt_reported;
-        wanted.push_back(whole ? slice.count : slice.completes() ? 1 : 0);
-    }
-    const StepLogits logits = runner_->run(slices, wanted, choice_for(slices, wanted));
+    for (const Slice& slice : slices)
+        if (slice.sequence->cached == 0 && slice.sequence->generated() == 0)
+            slice.sequence->started = Clock::now();
+    const StepWishes wishes = wishes_of(slices);
+    const StepOutput output = runner_->run(slices, wishes);
     ++steps_;
     int64_t row = 0;
     for (size_t i = 0; i < slices.size(); ++i) {
         Sequence* sequence = slices[i].sequence;
         try {
-            apply(slices[i], logits, row, wanted[i]);
+            apply(slices[i], output, row, wishes.rows[i]);
         } catch (const std::exception& error) {
             log::warn("request {} failed: {}", sequence->ticket->id, error.what());
             RequestUpdate update;
             update.error = error.what();
             finish(sequence, std::move(update), FinishReason::error);
         }
-        row += wanted[i];
+        row += wishes.rows[i];
     }
 }
 
-void EngineLoop::collect_prompt_logprobs(Sequence& sequence, const StepLogits& logits, int64_t row,
+void EngineLoop::collect_prompt_logprobs(Sequence& sequence, const StepOutput& output, int64_t row,
                                          int32_t rows) {
     // The logits of prompt token i speak about token i + 1.
     for (int32_t i = 0; i < rows; ++i) {
         const int32_t next = sequence.cached + i + 1;
         if (next >= sequence.prompt_size) break;
-        sequence.prompt_logprobs.push_back(
-            token_logprobs(logits.row(row + i), sequence.tokens[next], sequence.params.prompt_logprobs));
+        sequence.prompt_logprobs.push_back(token_logprobs(output.logits_of(row + i), sequence.tokens[next],
+                                                          sequence.params.prompt_logprobs));
     }
 }
 
@@ -388,11 +411,11 @@ std::optional<FinishReason> EngineLoop::reason_to_stop(const Sequence& sequence,
     return std::nullopt;
 }
 
-void EngineLoop::apply(const Slice& slice, const StepLogits& logits, int64_t row, int32_t rows) {
+void EngineLoop::apply(const Slice& slice, const StepOutput& output, int64_t row, int32_t rows) {
     Sequence& sequence = *slice.sequence;
     const bool completes = slice.completes();
     if (sequence.params.prompt_logprobs >= 0 && !sequence.prompt_reported)
-        collect_prompt_logprobs(sequence, logits, row, rows);
+        collect_prompt_logprobs(sequence, output, row, rows);
     sequence.cached += slice.count;
     if (sequence.generated() == 0) prompt_tokens_ += static_cast<uint64_t>(slice.count);
     if (!completes) return;
@@ -408,22 +431,12 @@ void EngineLoop::apply(const Slice& slice, const StepLogits& logits, int64_t row
         finish(&sequence, std::move(update), FinishReason::length);
         return;
     }
-    const std::span<const int32_t> tokens(sequence.tokens);
-    const SamplerInput input{
-        .logits = logits.best > 0 ? std::span<const float>{} : logits.row(row + rows - 1),
-        .prompt = tokens.first(static_cast<size_t>(sequence.prompt_size)),
-        .generated = tokens.subspan(static_cast<size_t>(sequence.prompt_size)),
-        .end_tokens = end_tokens_,
-        .token_limit = options_.token_limit};
-    SampledToken token =
-        logits.best > 0
-            ? sample(ShortList{logits.best_ids_of(row + rows - 1), logits.best_of(row + rows - 1)},
-                     sequence.params, input.generated.size())
-            : sample(input, sequence.params);
-    const int32_t id = token.token;
+    const int64_t last = row + rows - 1;
+    check_chosen(output.rows[static_cast<size_t>(last)].status);
+    update.tokens.push_back(sampled_token(output, last, sequence.params.logprobs));
+    const int32_t id = update.tokens.back().token;
     sequence.tokens.push_back(id);
     ++generation_tokens_;
-    update.tokens.push_back(std::move(token));
     if (const auto reason = reason_to_stop(sequence, id, update)) {
         finish(&sequence, std::move(update), *reason);
     } else {

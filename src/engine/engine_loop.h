@@ -34,10 +34,10 @@ class EngineLoop final : public Engine {
     void loop();
     bool take_submissions();
     void drop_cancelled();
-    StepChoice choice_for(const std::vector<Slice>& slices, const std::vector<int32_t>& wanted) const;
+    StepWishes wishes_of(const std::vector<Slice>& slices);
     void step(const std::vector<Slice>& slices);
-    void apply(const Slice& slice, const StepLogits& logits, int64_t row, int32_t rows);
-    void collect_prompt_logprobs(Sequence& sequence, const StepLogits& logits, int64_t row, int32_t rows);
+    void apply(const Slice& slice, const StepOutput& output, int64_t row, int32_t rows);
+    void collect_prompt_logprobs(Sequence& sequence, const StepOutput& output, int64_t row, int32_t rows);
     void finish(Sequence* sequence, RequestUpdate update, FinishReason reason);
     bool stop_if_broken();
     void fail_step(const std::vector<Slice>& slices, const std::string& what);

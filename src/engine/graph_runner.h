@@ -1,15 +1,16 @@
 // GraphRunner: the steps of a model on a machine, and the only place that records them. A step in which every
 // sequence has one token looks the same again and again: it is filled up to one of a few sizes with padding
 // sequences, done once as it is, recorded the second time, and from then on replayed. Where the machine
-// cannot record, and for all other steps, the model simply runs. Used by the model runner and the benchmark.
-// Must not know a particular back end, requests or sampling.
+// cannot record, and for all other steps, the model simply runs. The tokens of a step are chosen as part of
+// it. Used by the model runner and the benchmark. Must not know a particular back end, requests or how tokens
+// are chosen.
 #pragma once
 
 #include <compare>
 #include <map>
 #include <memory>
 #include <span>
-#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "model/model.h"
@@ -23,21 +24,15 @@ struct StepInput {
     std::vector<int32_t> positions;    // (3, tokens)
     std::vector<int32_t> output_rows;  // whose logits are wanted
     std::vector<SequenceSpan> sequences;
+    SamplingRecords sampling;  // a row per output row, or none: no tokens are chosen
 
     int64_t tokens() const { return static_cast<int64_t>(token_ids.size()); }
 };
 
-/// What a step gives back of its output rows.
-struct StepChoice {
-    int32_t best = 0;   // 0: all logits; else the ids and logits of the largest `best` alone
-    int32_t limit = 0;  // ids from here on are not chosen; 0: no limit
-    auto operator<=>(const StepChoice&) const = default;
-};
-
 /// On the machine, valid until the next run.
 struct StepResult {
-    Tensor logits;  // f32 (outputs, vocabulary); without output rows the residual stream (tokens, hidden)
-    Routing best;   // instead, when asked for: ids i32 and weights (logits) f32, both (outputs, best)
+    Tensor logits;    // f32 (outputs, vocabulary); without output rows the residual stream (tokens, hidden)
+    Sampled sampled;  // where the input had rows for it
 };
 
 struct GraphOptions {
@@ -54,7 +49,7 @@ class GraphRunner {
     /// Goes on with other caches; forgets what was recorded.
     void attach(std::span<const KvLayer> kv, std::span<const StateLayer> state);
 
-    StepResult run(const StepInput& input, const StepChoice& choice = {});
+    StepResult run(const StepInput& input);
     Ops& ops() { return *ops_; }
 
     /// How many sequences a step with `sequences` of them is filled up to; the same number where padding
@@ -68,14 +63,28 @@ class GraphRunner {
         std::unique_ptr<Recording> recording;
         StepResult result;
     };
-    using Key = std::tuple<int64_t, int32_t, StepChoice>;  // padded sequences, length bound
+    /// What decides how a step is launched, besides its number of sequences.
+    struct Form {
+        int32_t length_bound = 0;
+        int32_t edits = 0;  // room for them; 0: none
+        int32_t logprobs = -1;
+        bool sampled = false, masked = false;
+        auto operator<=>(const Form&) const = default;
+    };
+    using Key = std::pair<int64_t, Form>;  // padded sequences
+    /// What a step computes on, on the machine.
+    struct Uploaded {
+        Batch batch;
+        SamplingBatch sampling;
+    };
 
     bool is_decode(const StepInput& input) const;
     int32_t length_bound(const StepInput& input) const;
-    StepResult forward(const Batch& batch, const StepChoice& choice);
-    StepResult run_plain(const StepInput& input, const StepChoice& choice, int32_t length_bound,
-                         Recorded* recorded);
-    bool record(Recorded& recorded, const Batch& batch, const StepChoice& choice);
+    Form form_of(const StepInput& input) const;
+    Uploaded upload(const StepInput& input, const Form& form);
+    StepResult forward(const Uploaded& step);
+    StepResult run_plain(const StepInput& input, const Form& form, Recorded* recorded);
+    bool record(Recorded& recorded, const Uploaded& step);
 
     std::shared_ptr<const Model> model_;
     std::unique_ptr<Ops> ops_;

@@ -33,16 +33,16 @@ void ModelRunner::rehearse(Machine& machine, int32_t tokens, int32_t outputs) {
                                    .context = context,
                                    .slot = memory.slot(),
                                    .blocks = memory.blocks()});
-        const Tensor result = runner_.run(input).logits;
-        std::vector<float> row(static_cast<size_t>(vocabulary_));
-        runner_.ops().download(result.rows(0, 1), row.data());
+        input.sampling.rows.resize(input.output_rows.size());
+        const Tensor chosen = runner_.run(input).sampled.rows;
+        std::vector<SampledRow> rows(input.output_rows.size());
+        runner_.ops().download(chosen, rows.data());
     }
     runner_.attach({}, {});
 }
 
-StepLogits ModelRunner::run(std::span<const Slice> slices, std::span<const int32_t> wanted,
-                            const StepChoice& choice) {
-    SHEAF_CHECK(slices.size() == wanted.size());
+StepOutput ModelRunner::run(std::span<const Slice> slices, const StepWishes& wishes) {
+    SHEAF_CHECK(slices.size() == wishes.rows.size());
     StepInput input;
     std::array<std::vector<int32_t>, 3> positions;
     for (size_t i = 0; i < slices.size(); ++i) {
@@ -52,7 +52,8 @@ StepLogits ModelRunner::run(std::span<const Slice> slices, std::span<const int32
             input.token_ids.push_back(sequence->tokens[at]);
             for (int32_t axis = 0; axis < 3; ++axis) positions[axis].push_back(sequence->position(axis, at));
         }
-        for (int32_t row = count - wanted[i]; row < count; ++row) input.output_rows.push_back(begin + row);
+        for (int32_t row = count - wishes.rows[i]; row < count; ++row)
+            input.output_rows.push_back(begin + row);
         input.sequences.push_back({.begin = begin,
                                    .count = count,
                                    .context = sequence->cached,
@@ -61,22 +62,27 @@ StepLogits ModelRunner::run(std::span<const Slice> slices, std::span<const int32
     }
     for (const auto& axis : positions)
         input.positions.insert(input.positions.end(), axis.begin(), axis.end());
+    input.sampling = wishes.sampling;
 
-    const StepResult result = runner_.run(input, choice);
-    StepLogits logits;
-    logits.vocabulary = vocabulary_;
-    if (input.output_rows.empty()) return logits;
-    if (choice.best > 0) {
-        logits.best = result.best.ids.size(1);
-        logits.best_ids.resize(static_cast<size_t>(result.best.ids.elements()));
-        logits.values.resize(logits.best_ids.size());
-        runner_.ops().download(result.best.ids, logits.best_ids.data());
-        runner_.ops().download(result.best.weights, logits.values.data());
-        return logits;
+    const StepResult result = runner_.run(input);
+    StepOutput output;
+    output.vocabulary = vocabulary_;
+    if (input.output_rows.empty()) return output;
+    const Sampled& sampled = result.sampled;
+    output.rows.resize(input.output_rows.size());
+    runner_.ops().download(sampled.rows, output.rows.data());
+    if (sampled.best_ids.defined()) {
+        output.best = sampled.best_ids.size(1);
+        output.best_ids.resize(static_cast<size_t>(sampled.best_ids.elements()));
+        output.best_logprobs.resize(output.best_ids.size());
+        runner_.ops().download(sampled.best_ids, output.best_ids.data());
+        runner_.ops().download(sampled.best_logprobs, output.best_logprobs.data());
     }
-    logits.values.resize(input.output_rows.size() * static_cast<size_t>(vocabulary_));
-    runner_.ops().download(result.logits, logits.values.data());
-    return logits;
+    if (wishes.logits) {
+        output.logits.resize(input.output_rows.size() * static_cast<size_t>(vocabulary_));
+        runner_.ops().download(result.logits, output.logits.data());
+    }
+    return output;
 }
 
 }  // namespace sheaf

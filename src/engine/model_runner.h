@@ -1,5 +1,5 @@
-// ModelRunner: turns the slices of a step into its input, runs the model and brings the wanted logits to the
-// host. The only place where engine and operators meet. Must not know sampling or scheduling.
+// ModelRunner: turns the slices of a step into its input, runs the model and brings the chosen tokens to the
+// host. The only place where engine and operators meet. Must not know scheduling, or how tokens are chosen.
 #pragma once
 
 #include <memory>
@@ -13,24 +13,25 @@
 
 namespace sheaf {
 
-/// Logits of one step, rows in the order of the slices that wanted them: all of them, or a short list of the
-/// largest ones of each row, largest first.
-struct StepLogits {
-    std::vector<float> values;      // (rows, vocabulary), or (rows, best)
-    std::vector<int32_t> best_ids;  // (rows, best), or none
+/// What one step brings to the host, rows in the order of the slices that wanted them.
+struct StepOutput {
+    std::vector<SampledRow> rows;      // the chosen tokens
+    std::vector<int32_t> best_ids;     // (rows, best), the most likely tokens
+    std::vector<float> best_logprobs;  // likewise
     int64_t best = 0;
+    std::vector<float> logits;  // (rows, vocabulary), or none
     int64_t vocabulary = 0;
-    std::span<const float> row(int64_t i) const {
-        return std::span(values).subspan(static_cast<size_t>(i * vocabulary),
+    std::span<const float> logits_of(int64_t row) const {
+        return std::span(logits).subspan(static_cast<size_t>(row * vocabulary),
                                          static_cast<size_t>(vocabulary));
     }
-    /// Of a short list.
-    std::span<const float> best_of(int64_t i) const {
-        return std::span(values).subspan(static_cast<size_t>(i * best), static_cast<size_t>(best));
-    }
-    std::span<const int32_t> best_ids_of(int64_t i) const {
-        return std::span(best_ids).subspan(static_cast<size_t>(i * best), static_cast<size_t>(best));
-    }
+};
+
+/// What a step is to do besides reading its tokens.
+struct StepWishes {
+    std::vector<int32_t> rows;  // of each slice: how many of its last rows are output rows
+    SamplingRecords sampling;   // a row for each output row
+    bool logits = false;        // whether whole logits come to the host
 };
 
 class ModelRunner {
@@ -43,10 +44,8 @@ class ModelRunner {
     /// own: afterwards the machine holds the memory that steps need, and has its kernels at hand.
     void rehearse(Machine& machine, int32_t tokens, int32_t outputs);
 
-    /// Runs the slices' tokens and, for each slice, gives the logits of its last `wanted[i]` rows (0: none).
-    /// `choice`: whether a short list will do. Does not change the sequences.
-    StepLogits run(std::span<const Slice> slices, std::span<const int32_t> wanted,
-                   const StepChoice& choice = {});
+    /// Runs the slices' tokens and chooses the tokens of their output rows. Does not change the sequences.
+    StepOutput run(std::span<const Slice> slices, const StepWishes& wishes);
 
   private:
     std::shared_ptr<const Model> model_;

@@ -1,16 +1,58 @@
-// Sampler: the next token of one sequence from its logits. A pure function of logits, parameters, the tokens
-// so far and (seed, index): no state, no order of requests. Order of steps as in vLLM: allowed ids, bias, end
-// tokens masked before min_tokens, penalties, temperature, min-p, top-k, top-p. Must not know text or
-// sequences.
+// Sampler: how the next token of one sequence is chosen, in the records that a machine samples by
+// (ops/sampling.h): a pure function of parameters, the tokens so far and (seed, index): no state, no order of
+// requests. Order of steps as in vLLM: allowed ids, bias, end tokens masked before min_tokens, penalties,
+// temperature, min-p, top-k, top-p. Must not know text or sequences.
 #pragma once
 
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "engine/engine.h"
+#include "ops/sampling.h"
 
 namespace sheaf {
 
+/// Which tokens a sequence has, for penalties: brought up to date by the tokens that came since the last
+/// call.
+class TokenHistory {
+  public:
+    struct Entry {
+        int32_t token = 0, generated = 0;  // how often it was generated; 0: in the prompt alone
+    };
+    /// `tokens`: all of them, the first `prompt_size` the prompt's; they only ever grow.
+    void update(std::span<const int32_t> tokens, size_t prompt_size);
+    const std::vector<Entry>& entries() const { return entries_; }
+
+  private:
+    size_t seen_ = 0;
+    std::vector<Entry> entries_;  // each token once
+    std::unordered_map<int32_t, size_t> places_;
+};
+
+/// What the choice depends on besides the logits.
+struct ChoiceInput {
+    int64_t vocabulary = 0;
+    int64_t index = 0;                      // of the token to choose, among the generated ones
+    const TokenHistory* history = nullptr;  // needed where needs_history()
+    std::span<const int32_t> end_tokens;    // masked while fewer than min_tokens exist
+    int32_t token_limit = 0;                // ids from here on are padding rows of the matrix; 0: none
+};
+
+/// Whether the next token is the most likely one.
+bool is_greedy(const SamplingParams& params);
+/// Whether the choice depends on which tokens came before, and not only on how many.
+bool needs_history(const SamplingParams& params);
+
+/// Adds the row of one token to `records`.
+void append_choice(const ChoiceInput& input, const SamplingParams& params, SamplingRecords& records);
+/// A row of which nothing is wanted but its logits.
+void append_no_choice(SamplingRecords& records);
+
+/// Errors: Error for a row that gave no token, in words for the request.
+void check_chosen(SamplingStatus status);
+
+/// A sequence's logits and tokens, all on the host.
 struct SamplerInput {
     std::span<const float> logits;        // (vocabulary)
     std::span<const int32_t> prompt;      // for the repetition penalty
@@ -19,23 +61,8 @@ struct SamplerInput {
     int32_t token_limit = 0;              // ids from here on are padding rows of the matrix; 0: none
 };
 
-/// The largest logits of a row, largest first (equal ones by their ids). Not finite: the row held such a
-/// value.
-struct ShortList {
-    std::span<const int32_t> ids;
-    std::span<const float> logits;
-};
-
-/// Whether the next token is the most likely one.
-bool is_greedy(const SamplingParams& params);
-/// How many of the largest logits decide about the token with this index, as surely as all of them do; 0: all
-/// are needed.
-int32_t short_list_for(const SamplingParams& params, int64_t generated);
-/// The token that sample() would choose of the whole row; `list` has at least short_list_for() entries.
-/// Errors: as below.
-SampledToken sample(const ShortList& list, const SamplingParams& params, uint64_t index);
-
-/// Errors: Error when the logits are not finite.
+/// The same choice by the definition, without a machine. Errors: Error when the logits are not finite, or
+/// nothing is left to choose.
 SampledToken sample(const SamplerInput& input, const SamplingParams& params);
 
 /// Log-probability and rank of `token`, and the most likely `alternatives`, from raw logits. Errors: as

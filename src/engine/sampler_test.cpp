@@ -47,44 +47,6 @@ TEST(Sampler, TheSameSeedAndIndexGiveTheSameToken) {
     for (int i = 0; i < 10; ++i) EXPECT_EQ(sample(input_of(logits, generated), params).token, first);
 }
 
-TEST(Sampler, ShortListChoosesWhatTheWholeRowDoes) {
-    constexpr int32_t vocabulary = 500;
-    for (uint64_t key = 0; key < 300; ++key) {
-        std::vector<float> row;
-        for (uint64_t i = 0; i < vocabulary; ++i)  // coarse: with ties
-            row.push_back(std::floor(static_cast<float>(40 * counter_random_uniform(key, i))) / 8);
-        SamplingParams params;
-        params.seed = key;
-        params.temperature = key % 5 == 0 ? 0.0f : 0.3f * static_cast<float>(key % 5);
-        params.top_k = static_cast<int32_t>(1 + key % 40);
-        params.top_p = key % 3 == 0 ? 1.0f : 0.8f;
-        params.min_p = key % 4 == 0 ? 0.3f : 0.0f;
-        const int32_t needed = short_list_for(params, 7);
-        ASSERT_GT(needed, 0);
-        for (const int32_t length : {needed, needed + 13}) {
-            std::vector<int32_t> ids(vocabulary);
-            std::iota(ids.begin(), ids.end(), 0);
-            std::stable_sort(ids.begin(), ids.end(), [&](int32_t a, int32_t b) { return row[a] > row[b]; });
-            ids.resize(static_cast<size_t>(length));
-            std::vector<float> values;
-            for (const int32_t id : ids) values.push_back(row[id]);
-            const std::vector<int32_t> generated(7, 0);
-            EXPECT_EQ(sample(ShortList{ids, values}, params, 7).token,
-                      sample(input_of(row, generated), params).token)
-                << key;
-        }
-    }
-    const std::vector<int32_t> ids{3};
-    const std::vector<float> broken{std::numeric_limits<float>::quiet_NaN()};
-    EXPECT_THROW(sample(ShortList{ids, broken}, SamplingParams{}, 0), Error);
-    SamplingParams all;  // these need every logit
-    EXPECT_EQ(short_list_for(all, 0), 0);
-    all.top_k = 5;
-    EXPECT_EQ(short_list_for(all, 0), 6);
-    all.repetition_penalty = 1.1f;
-    EXPECT_EQ(short_list_for(all, 0), 0);
-}
-
 TEST(Sampler, FrequenciesFollowTheSoftmax) {
     SamplingParams params;
     params.temperature = 1.5f;

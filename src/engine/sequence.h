@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/sampler.h"
 #include "model/cache_pool.h"
 
 namespace sheaf {
@@ -49,6 +50,7 @@ struct Sequence {
     bool alone = false;                    // a batch with it failed: run it by itself to find the culprit
     std::vector<PromptLogprob> prompt_logprobs;
     bool prompt_reported = false;
+    TokenHistory history;  // where penalties need it
     Clock::time_point submitted, started;
 
     int32_t generated() const { return static_cast<int32_t>(tokens.size()) - prompt_size; }

@@ -239,6 +239,18 @@ class CheckedOps final : public Ops {
         SHEAF_CONTRACT(is_matrix(gate) && gate.size(0) == x.size(0) && gate.size(1) == 1);
         return inner_->moe_with_shared(x, routing, experts, shared, gate);
     }
+    Sampled sample(const Tensor& logits, const SamplingBatch& batch) override {
+        SHEAF_CONTRACT(is_matrix(logits) && logits.dtype() == DType::f32);
+        const auto record = static_cast<int64_t>(sizeof(RowSampling)),
+                   edit = static_cast<int64_t>(sizeof(LogitEdit));
+        SHEAF_CONTRACT(is_matrix(batch.rows) && batch.rows.dtype() == DType::u8 && batch.rows.contiguous());
+        SHEAF_CONTRACT((batch.rows.shape() == Shape{logits.size(0), record}));
+        SHEAF_CONTRACT(!batch.edits.defined() || (is_matrix(batch.edits) && batch.edits.size(1) == edit));
+        SHEAF_CONTRACT(!batch.masks.defined() ||
+                       (is_matrix(batch.masks) && batch.masks.size(1) == (logits.size(1) + 31) / 32));
+        SHEAF_CONTRACT(batch.logprobs >= -1 && batch.logprobs <= logits.size(1));
+        return inner_->sample(logits, batch);
+    }
     Tensor all_reduce(const Tensor& x) override { return inner_->all_reduce(x); }
     Tensor all_gather_columns(const Tensor& x) override { return inner_->all_gather_columns(x); }
 

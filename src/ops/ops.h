@@ -20,6 +20,7 @@
 
 #include "ops/batch.h"
 #include "ops/machine.h"
+#include "ops/sampling.h"
 #include "tensor/tensor.h"
 
 namespace sheaf {
@@ -182,6 +183,8 @@ class Ops {
     /// moe() + sigmoid(gate) * the one expert of `shared` on all rows; gate (tokens, 1), of any float type.
     virtual Tensor moe_with_shared(const Tensor& x, const Routing& routing, const Experts& experts,
                                    const Experts& shared, const Tensor& gate);
+    /// Chooses a token of each row of logits (f32), as ops/sampling.h says.
+    virtual Sampled sample(const Tensor& logits, const SamplingBatch& batch);
 
     // --- collectives
     // -----------------------------------------------------------------------------------------------

@@ -3,70 +3,20 @@
 // chunks, on preemption or on the number of threads; and all memory comes back.
 #include <gtest/gtest.h>
 
-#include <condition_variable>
 #include <cstring>
 #include <map>
-#include <mutex>
 
 #include "backend/cpu/cpu_machine.h"
-#include "engine/engine.h"
+#include "engine_runs.h"
 #include "model/loader.h"
 #include "model/memory.h"
 
 namespace sheaf {
 namespace {
 
-struct Result {
-    std::vector<int32_t> tokens;
-    std::vector<float> logprobs, prompt_logprobs;
-    std::optional<FinishReason> finish;
-    std::string error;
-    bool operator==(const Result&) const = default;
-};
-
-/// Collects the updates of one request.
-class Collector {
-  public:
-    UpdateSink sink() {
-        return [this](RequestUpdate update) {
-            std::lock_guard lock(mutex_);
-            for (const auto& token : update.tokens) {
-                result_.tokens.push_back(token.token);
-                result_.logprobs.push_back(token.logprob.logprob);
-            }
-            for (const auto& entry : update.prompt_logprobs)
-                result_.prompt_logprobs.push_back(entry.logprob.logprob);
-            result_.error = update.error;
-            result_.finish = update.finish;
-            changed_.notify_all();
-        };
-    }
-    Result wait() {
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return result_.finish.has_value(); });
-        return result_;
-    }
-    void wait_for_tokens(size_t count) {
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return result_.tokens.size() >= count || result_.finish; });
-    }
-
-  private:
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    Result result_;
-};
-
 std::filesystem::path checkpoint(const std::string& name) {
     return std::filesystem::path(SHEAF_SOURCE_DIR) / "tests/golden/models" / name;
 }
-
-struct Setup {
-    std::shared_ptr<Machine> machine;
-    std::shared_ptr<Model> model;
-    std::unique_ptr<Engine> engine;
-    EngineStats base;
-};
 
 Setup make_setup(const std::string& name, EngineOptions options, int threads = 2,
                  ComputeType type = ComputeType::bf16) {
@@ -77,62 +27,6 @@ Setup make_setup(const std::string& name, EngineOptions options, int threads = 2
     setup.engine = Engine::create(setup.model, setup.machine, options);
     setup.base = setup.engine->stats();
     return setup;
-}
-
-Prompt prompt_of(int32_t size, int32_t seed, int32_t vocabulary) {
-    Prompt prompt;
-    for (int32_t i = 0; i < size; ++i)
-        prompt.token_ids.push_back((i * i * 7 + i * 13 + seed * 31 + 5) % vocabulary);
-    return prompt;
-}
-
-SamplingParams params_of(int32_t max_tokens, uint64_t seed) {
-    SamplingParams params;
-    params.max_tokens = max_tokens;
-    params.ignore_eos = true;
-    params.temperature = seed % 2 == 0 ? 0.0f : 0.9f;
-    params.seed = seed;
-    params.logprobs = 0;
-    return params;
-}
-
-constexpr int32_t sizes[] = {1, 3, 17, 64, 65, 90};
-
-/// All requests at once; results in order.
-std::vector<Result> run_together(Engine& engine, int32_t max_tokens) {
-    std::vector<std::unique_ptr<Collector>> collectors;
-    std::vector<std::unique_ptr<Request>> requests;
-    for (size_t i = 0; i < std::size(sizes); ++i) {
-        collectors.push_back(std::make_unique<Collector>());
-        const auto seed = static_cast<int32_t>(i);
-        requests.push_back(engine.submit(prompt_of(sizes[i], seed, engine.vocabulary_size()),
-                                         params_of(max_tokens, i), collectors.back()->sink()));
-        EXPECT_TRUE(requests.back());
-    }
-    std::vector<Result> results;
-    for (const auto& collector : collectors) results.push_back(collector->wait());
-    return results;
-}
-
-std::vector<Result> run_alone(Engine& engine, int32_t max_tokens) {
-    std::vector<Result> results;
-    for (size_t i = 0; i < std::size(sizes); ++i) {
-        Collector collector;
-        const auto request =
-            engine.submit(prompt_of(sizes[i], static_cast<int32_t>(i), engine.vocabulary_size()),
-                          params_of(max_tokens, i), collector.sink());
-        results.push_back(collector.wait());
-    }
-    return results;
-}
-
-void expect_memory_returned(const Setup& setup) {
-    ASSERT_TRUE(setup.engine->drain(10));
-    const EngineStats now = setup.engine->stats();
-    EXPECT_EQ(now.blocks_used, setup.base.blocks_used);
-    EXPECT_EQ(now.slots_used, setup.base.slots_used);
-    EXPECT_EQ(now.running, 0);
-    EXPECT_EQ(now.waiting, 0);
 }
 
 struct EngineInvariants : testing::TestWithParam<const char*> {};
@@ -295,6 +189,14 @@ TEST(EngineLife, StopTokensAndMinTokens) {
     Collector later;
     const auto third = setup.engine->submit(prompt, params, later.sink());
     EXPECT_GE(later.wait().tokens.size(), 15u);
+}
+
+TEST(EngineLife, NaNEndsItsSequenceAlone) {
+    auto setup = make_setup("moe13", {});
+    const int32_t token = unused_token(setup.engine->vocabulary_size());
+    const Tensor row = setup.model->text.embed_tokens.rows(token, token + 1);
+    std::memset(row.raw(), 0xff, row.bytes());
+    expect_one_spoiled(setup, token);
 }
 
 TEST(EngineLife, AFullQueueIsAnAnswerNotAnError) {

@@ -3,6 +3,7 @@
 #include "backend/cuda/joined.h"
 #include "backend/cuda/matrix/matrix.h"
 #include "backend/cuda/primitives.h"
+#include "backend/cuda/sampling.h"
 #include "backend/cuda/sequence/sequence.h"
 
 namespace sheaf::cuda {
@@ -152,6 +153,21 @@ Tensor CudaOps::moe(const Tensor& x, const Routing& routing, const Experts& expe
     const Tensor result = make(x.dtype(), Shape{x.size(0), experts->hidden});
     cuda::moe(x, routing, all, result, scratch(moe_scratch_bytes(all, x.size(0), routing.ids.size(1))),
               stream());
+    return result;
+}
+
+Sampled CudaOps::sample(const Tensor& logits, const SamplingBatch& batch) {
+    const int64_t rows = logits.size(0), columns = logits.size(1), best = batch.logprobs;
+    if (!fits_sampling(columns, best)) return Ops::sample(logits, batch);
+    Sampled result;
+    result.rows = make(DType::i32, Shape{rows, 4});
+    if (best > 0) {
+        result.best_ids = make(DType::i32, Shape{rows, best});
+        result.best_logprobs = make(DType::f32, Shape{rows, best});
+    }
+    const SamplingForm form = sampling_form(columns);
+    cuda::sample(logits, batch, result, scratch(sampling_scratch_bytes(rows, columns, best, form)), form,
+                 stream());
     return result;
 }
 

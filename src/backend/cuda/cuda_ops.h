@@ -62,6 +62,7 @@ class CudaOps final : public Ops {
                            const Batch& batch) override;
     Routing route(const Tensor& x, const Linear& router, int64_t top_k) override;
     Tensor moe(const Tensor& x, const Routing& routing, const Experts& experts) override;
+    Sampled sample(const Tensor& logits, const SamplingBatch& batch) override;
 
   private:
     /// The spans on the device: staged before, or now (not while recording).
