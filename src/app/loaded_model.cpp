@@ -13,8 +13,10 @@
 namespace sheaf {
 
 std::shared_ptr<Machine> make_wanted_machine(const Options& options) {
-    const ComputeType compute = options.text("dtype") == "float32" ? ComputeType::f32 : ComputeType::bf16;
-    return make_machine(options.text("device"), compute, static_cast<int>(options.integer("threads")));
+    return make_machine({.device = options.text("device"),
+                         .compute = options.text("dtype") == "float32" ? ComputeType::f32 : ComputeType::bf16,
+                         .threads = static_cast<int>(options.integer("threads")),
+                         .deterministic = options.flag("deterministic")});
 }
 
 LoadedModel load_wanted_model(const std::string& name, std::shared_ptr<Machine> machine,

@@ -50,6 +50,9 @@ constexpr OptionSpec run_table[] = {
      .help = "CPU threads; 0: all of the machine. Results do not depend on it",
      .min = 0,
      .max = 1024},
+    {.name = "deterministic",
+     .help = "the same request gets the same answer, bit for bit, whatever else a GPU is doing; slower. A CPU "
+             "always works so"},
     {.name = "seed",
      .kind = integer,
      .value = "N",

@@ -8,7 +8,8 @@
 namespace sheaf {
 namespace {
 
-std::unique_ptr<Machine> make_cuda(const std::string& device, ComputeType compute) {
+std::unique_ptr<Machine> make_cuda(const MachineOptions& options) {
+    const std::string& device = options.device;
     int index = 0;
     if (const std::string_view number = std::string_view(device).substr(4); !number.empty()) {
         const char *begin = number.data() + 1, *end = number.data() + number.size();
@@ -18,7 +19,7 @@ std::unique_ptr<Machine> make_cuda(const std::string& device, ComputeType comput
                  device);
     }
     try {
-        return cuda::make_cuda_machine(index, compute);
+        return cuda::make_cuda_machine(index, options.compute, options.deterministic);
     } catch (Error& error) {
         throw error.at("--device " + device);
     }
@@ -26,13 +27,12 @@ std::unique_ptr<Machine> make_cuda(const std::string& device, ComputeType comput
 
 }  // namespace
 
-std::unique_ptr<Machine> make_machine(const std::string& device, ComputeType compute, int threads) {
-    if (device == "cpu") return cpu::make_cpu_machine(compute, threads);
-    if (device == "cuda" || device.starts_with("cuda:")) return make_cuda(device, compute);
-    if (device == "auto") {
-        if (cuda::is_usable()) return cuda::make_cuda_machine(0, compute);
-        return cpu::make_cpu_machine(compute, threads);
-    }
+std::unique_ptr<Machine> make_machine(const MachineOptions& options) {
+    const std::string& device = options.device;
+    if (device == "cuda" || device.starts_with("cuda:")) return make_cuda(options);
+    if (device == "auto" && cuda::is_usable())
+        return cuda::make_cuda_machine(0, options.compute, options.deterministic);
+    if (device == "cpu" || device == "auto") return cpu::make_cpu_machine(options.compute, options.threads);
     fail(ErrorKind::invalid_input, "--device '{}': use auto, cpu, cuda or cuda:N", device);
 }
 

@@ -9,7 +9,7 @@ namespace {
 
 ErrorKind refusal(const std::string& device) {
     try {
-        make_machine(device, ComputeType::bf16, 1);
+        make_machine({.device = device, .threads = 1});
     } catch (const Error& error) {
         EXPECT_NE(std::string(error.what()).find(device), std::string::npos) << error.what();
         return error.kind();
@@ -19,9 +19,10 @@ ErrorKind refusal(const std::string& device) {
 }
 
 TEST(Registry, NamesOfDevices) {
-    EXPECT_EQ(make_machine("cpu", ComputeType::f32, 2)->compute_type(), ComputeType::f32);
+    EXPECT_EQ(make_machine({.device = "cpu", .compute = ComputeType::f32, .threads = 2})->compute_type(),
+              ComputeType::f32);
     const bool gpu = cuda::is_usable();
-    EXPECT_EQ(make_machine("auto", ComputeType::bf16, 1)->name().substr(0, 4), gpu ? "cuda" : "cpu ");
+    EXPECT_EQ(make_machine({.threads = 1})->name().substr(0, 4), gpu ? "cuda" : "cpu ");
     EXPECT_EQ(refusal("tpu"), ErrorKind::invalid_input);
     if (!gpu) {
         EXPECT_EQ(refusal("cuda:0"), ErrorKind::unsupported);

@@ -4,6 +4,7 @@
 #include "backend/cuda/cuda_error.h"
 #include "backend/cuda/cuda_ops.h"
 #include "backend/cuda/joined.h"
+#include "backend/cuda/matrix/dispatch.h"
 #include "backend/cuda/matrix/prepare.h"
 #include "backend/cuda/peaks.h"
 #include "backend/cuda/primitives.h"
@@ -168,7 +169,8 @@ class CudaMachine final : public Machine {
 
 }  // namespace
 
-std::unique_ptr<Machine> make_cuda_machine(int index, ComputeType compute) {
+std::unique_ptr<Machine> make_cuda_machine(int index, ComputeType compute, bool deterministic) {
+    force_paths(deterministic ? batch_invariant_paths : ForcedPaths{});
     return std::make_unique<CudaMachine>(index, compute);
 }
 

@@ -12,7 +12,7 @@ std::vector<std::string> describe_devices() {
     return {};
 }
 
-std::unique_ptr<Machine> make_cuda_machine(int, ComputeType) {
+std::unique_ptr<Machine> make_cuda_machine(int, ComputeType, bool) {
     std::string reason;
     is_usable(&reason);
     fail(ErrorKind::unsupported, "{}; use --device cpu", reason);
