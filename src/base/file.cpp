@@ -4,12 +4,14 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "base/error.h"
 
@@ -107,24 +109,40 @@ MappedFile::~MappedFile() {
     if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
+namespace {
+
+/// What the page cache has of it comes without waiting; the rest is asked for at once, in large requests,
+/// before it is waited for.
+void read_at(int descriptor, off_t offset, std::byte* to, size_t size, const char* name) {
+    const iovec target{to, size};
+    ssize_t count = ::preadv2(descriptor, &target, 1, offset, RWF_NOWAIT);
+    bool asked = false;
+    while (true) {
+        if (count > 0) {
+            to += count;
+            offset += count;
+            size -= static_cast<size_t>(count);
+        }
+        if (size == 0) return;
+        if (!std::exchange(asked, true))
+            ::posix_fadvise(descriptor, offset, static_cast<off_t>(size), POSIX_FADV_WILLNEED);
+        count = ::pread(descriptor, to, size, offset);
+        if (count < 0 && errno != EINTR) fail_errno("read", name);
+        if (count == 0)
+            fail(ErrorKind::io, "{} was cut short while in use; restore the file and start again", name);
+    }
+}
+
+}  // namespace
+
 bool read_mapped(const void* source, void* target, size_t size) {
     const auto* address = static_cast<const std::byte*>(source);
     for (const auto& slot : map_slots) {
         const std::byte* begin = slot.begin;
         if (!begin || address < begin || address >= begin + slot.size) continue;
         if (size > slot.size - static_cast<size_t>(address - begin)) return false;
-        auto offset = static_cast<off_t>(address - begin);
-        for (auto* to = static_cast<std::byte*>(target); size > 0;) {
-            const ssize_t count = ::pread(slot.descriptor, to, size, offset);
-            if (count < 0 && errno == EINTR) continue;
-            if (count < 0) fail_errno("read", slot.name.data());
-            if (count == 0)
-                fail(ErrorKind::io, "{} was cut short while in use; restore the file and start again",
-                     slot.name.data());
-            to += count;
-            offset += count;
-            size -= static_cast<size_t>(count);
-        }
+        read_at(slot.descriptor, static_cast<off_t>(address - begin), static_cast<std::byte*>(target), size,
+                slot.name.data());
         return true;
     }
     return false;

@@ -48,6 +48,9 @@ HostTensor take_bias(WeightSource& source, std::string_view module, int64_t out)
 int64_t group_size_of(const WeightSource& source, std::string_view scales_name, int64_t groups, int64_t in,
                       const QuantizationHints& hints);
 
+/// Whether all numbers of a matrix of 32-bit words are `value`.
+bool every_word(const HostTensor& words, uint32_t value);
+
 /// Unsigned 4-bit zero points (groups, out) from words packed along out after `addend` was added to each
 /// word: nibble s of word c belongs to output 8 c + order[s]. Undefined when all come out as 8.
 HostTensor unpack_zeros(const HostTensor& words, int64_t out, const std::array<int, 8>& order,
