@@ -7,6 +7,7 @@
 
 #include "base/counter_random.h"
 #include "base/log.h"
+#include "base/thread_pool.h"
 #include "model/expert_source.h"
 #include "weights/tensor_names.h"
 
@@ -36,10 +37,9 @@ class MissingVisitor final : public WeightVisitor {
     void experts(const std::string& module, Experts&, int64_t count, int64_t hidden,
                  int64_t intermediate) override {
         const ExpertSource experts(source_, module, count, hidden, intermediate, hints_);
-        for (int64_t e = 0; e < count; ++e) {
-            const auto lacking = experts.missing(e);
-            names.insert(names.end(), lacking.begin(), lacking.end());
-        }
+        std::vector<std::vector<std::string>> lacking(static_cast<size_t>(count));
+        pool_.parallel_for(count, [&](int64_t e) { lacking[static_cast<size_t>(e)] = experts.missing(e); });
+        for (const auto& some : lacking) names.insert(names.end(), some.begin(), some.end());
     }
 
     void expert(const std::string& module, Experts&, int64_t, int64_t) override {
@@ -55,6 +55,7 @@ class MissingVisitor final : public WeightVisitor {
     }
     WeightSource& source_;
     const QuantizationHints& hints_;
+    ThreadPool pool_;  // a large checkpoint has a hundred thousand tensors
 };
 
 class LoadingVisitor final : public WeightVisitor {
@@ -233,38 +234,39 @@ int64_t layer_of(std::string_view name) {
     return layer;
 }
 
-/// Tensors a text model may leave alone: vision, multi-token prediction, constants of old files,
-/// and the layers from `first_skipped` up to `all_layers` that the caller does not want.
-void skip_known(WeightSource& source, int64_t first_skipped, int64_t all_layers) {
+/// Skips the tensors a text model may leave alone: vision, multi-token prediction, constants of old files,
+/// and the layers from `first_skipped` up to `all_layers` that the caller does not want. Returns the bytes of
+/// all others.
+uint64_t skip_known(WeightSource& source, int64_t first_skipped, int64_t all_layers) {
     bool vision = false, mtp = false;
+    uint64_t bytes = 0;
     for (const std::string& name : source.unused()) {
         const bool is_vision = name.starts_with("model.visual."), is_mtp = name.starts_with("mtp.");
         const bool constant = name.ends_with(".inv_freq");
         const int64_t layer = layer_of(name);
         const bool unwanted = layer >= first_skipped && layer < all_layers;
-        if (!is_vision && !is_mtp && !constant && !unwanted) continue;
+        if (!is_vision && !is_mtp && !constant && !unwanted) {
+            const auto* info = source.find(name);
+            bytes += static_cast<uint64_t>(info->shape.elements()) * dtype_size(info->dtype);
+            continue;
+        }
         vision |= is_vision;
         mtp |= is_mtp;
         source.skip(name);
     }
     if (vision) log::debug("vision tensors are not loaded: this build serves text");
     if (mtp) log::debug("multi-token prediction tensors are not loaded");
+    return bytes;
 }
 
-void check_memory(const WeightSource& source, const Machine& machine, uint64_t* total) {
-    uint64_t bytes = 0;
-    for (const std::string& name : source.unused()) {
-        const auto* info = source.find(name);
-        bytes += static_cast<uint64_t>(info->shape.elements()) * dtype_size(info->dtype);
-    }
-    *total = bytes;
+void check_memory(uint64_t bytes, const Machine& machine) {
     const size_t available = machine.available_memory();
-    if (bytes > available)
-        fail(ErrorKind::out_of_memory,
-             "the weights need {:.1f} GiB and {} has {:.1f} GiB free; free memory, use another machine or a "
-             "smaller "
-             "checkpoint",
-             static_cast<double>(bytes) / 0x1p30, machine.name(), static_cast<double>(available) / 0x1p30);
+    if (bytes <= available) return;
+    fail(ErrorKind::out_of_memory,
+         "the weights need {:.1f} GiB and {} has {:.1f} GiB free; free memory, use another machine{} or a "
+         "smaller checkpoint",
+         static_cast<double>(bytes) / 0x1p30, machine.name(), static_cast<double>(available) / 0x1p30,
+         machine.dedicated_memory() ? " (--device)" : "");
 }
 
 Rotary upload_rotary(Model& model, Machine& machine) {
@@ -304,14 +306,13 @@ std::shared_ptr<Model> load_model(WeightSource& source, ModelConfig config, Mach
 
     MissingVisitor missing(source, model->config.quantization);
     model->text.for_each_weight(model->config, missing);
-    skip_known(source, model->config.text.num_hidden_layers, all_layers);
+    const uint64_t total = skip_known(source, model->config.text.num_hidden_layers, all_layers);
     if (!missing.names.empty())
         fail(ErrorKind::corrupt_file, "{} tensors that config.json calls for are missing: {}{}",
              missing.names.size(), shortened(missing.names),
              "; the checkpoint is incomplete or its config.json belongs to another");
 
-    uint64_t total = 0;
-    check_memory(source, machine, &total);
+    check_memory(total, machine);
     LoadingVisitor loading(source, *model, machine, options, total);
     model->text.for_each_weight(model->config, loading);
     model->text.rotary = upload_rotary(*model, machine);
