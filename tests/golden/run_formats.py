@@ -1,6 +1,6 @@
 """Every checkpoint layout gives the reference logits; everything else is refused in one clear line.
 
-    run_formats.py --sheaf PROGRAM [--only NAME...] [--keep FOLDER]
+    run_formats.py --sheaf PROGRAM [--device cuda] [--only NAME...] [--keep FOLDER]
 
 Good fixtures (tools/golden/make_formats.py) are scored in float32 and held against Transformers' logits of the same
 weights, below 2e-3 of the spread; those of one group must give the same bytes; and `inspect` must count the same
@@ -24,14 +24,15 @@ sys.path.insert(0, str(HERE.parents[1] / "tools" / "golden"))
 import format_faults  # noqa: E402
 import format_source  # noqa: E402
 import make_formats  # noqa: E402
+from devices import require_device  # noqa: E402
 
 BAR = 2e-3
 SECONDS = 120
 PROMPTS = HERE / "formats" / "prompts.jsonl"
 
 
-def score(program, model, output):
-    command = [program, "score", str(model), "--device", "cpu", "--dtype", "float32", "--log-level", "error",
+def score(program, model, output, device="cpu"):
+    command = [program, "score", str(model), "--device", device, "--dtype", "float32", "--log-level", "error",
                "--input", str(PROMPTS), "--logits", str(output)]
     return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SECONDS)
 
@@ -62,7 +63,7 @@ def check_inspect(program, name, folder):
     return None
 
 
-def check_good(program, name, folder, truth, groups):
+def check_good(program, name, folder, truth, groups, device):
     """What is wrong with a fixture that must load, or None."""
     kind, group, build = make_formats.VARIANTS[name]
     build(folder)
@@ -70,7 +71,7 @@ def check_good(program, name, folder, truth, groups):
     if fault:
         return fault
     output = folder / "logits.out"
-    run = score(program, folder, output)
+    run = score(program, folder, output, device)
     if run.returncode != 0:
         return f"exit status {run.returncode}: {run.stderr.strip()[-400:]}"
     ours, worst = load_file(output), 0.0
@@ -130,9 +131,11 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--sheaf", required=True)
     parser.add_argument("--only", nargs="*")
+    parser.add_argument("--device", default="cpu", help="where the good ones are scored")
     parser.add_argument("--part", choices=("good", "bad"))
     parser.add_argument("--keep", type=pathlib.Path, help="write the fixtures here and leave them")
     options = parser.parse_args()
+    require_device(options.sheaf, options.device)
     truth = load_file(HERE / "formats" / "logits.safetensors")
     names = [n for part, table in (("good", make_formats.VARIANTS), ("bad", format_faults.FAULTS)) for n in table
              if (not options.only or n in options.only) and options.part in (None, part)]
@@ -142,7 +145,7 @@ def main():
             folder = (options.keep or pathlib.Path(scratch)) / name
             try:
                 if name in make_formats.VARIANTS:
-                    fault = check_good(options.sheaf, name, folder, truth, groups)
+                    fault = check_good(options.sheaf, name, folder, truth, groups, options.device)
                 else:
                     fault = check_bad(options.sheaf, name, folder)
             except subprocess.TimeoutExpired:

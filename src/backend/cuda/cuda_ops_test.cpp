@@ -3,63 +3,18 @@
 #include <functional>
 #include <numeric>
 
-#include "backend/cpu/testing.h"
-#include "backend/cuda/cuda_machine.h"
 #include "backend/cuda/testing/device_tensor.h"
+#include "backend/cuda/testing/side.h"
 
 namespace sheaf::cuda {
 namespace {
 
 using cpu::testing::integers;
 using cpu::testing::random_tensor;
+using testing::activations;
 using testing::relative_error;
+using testing::Side;
 using Values = std::vector<std::vector<float>>;
-
-/// A machine with its operators, and tensors going in and out.
-struct Side {
-    std::unique_ptr<Machine> machine;
-    std::unique_ptr<Ops> ops;
-    std::vector<Buffer> buffers;
-    bool definition = false;  // operators by their defining bodies
-
-    explicit Side(std::unique_ptr<Machine> m) : machine(std::move(m)), ops(machine->make_ops()) {}
-
-    /// As it is.
-    Tensor put(const HostTensor& x) { return put(x, x.view.dtype()); }
-    Tensor put(const HostTensor& x, DType dtype) {
-        buffers.push_back(machine->upload(x.view, dtype));
-        return buffers.back().tensor(dtype, x.view.shape());
-    }
-    /// As activations.
-    Tensor act(const HostTensor& x) { return put(x, ops->activation_dtype()); }
-    /// Pages of keys or values.
-    Tensor pages(const HostTensor& x) {
-        return put(x, machine->compute_type() == ComputeType::f32 ? DType::f32 : DType::bf16);
-    }
-    std::vector<float> get(const Tensor& x) {
-        const int64_t rows = x.size(0), columns = rows == 0 ? 0 : x.elements() / rows;
-        const Tensor matrix = x.rank() == 2 ? x : x.view(Shape{rows, columns});
-        const Tensor whole = x.dtype() == DType::i32 ? matrix : ops->cast(matrix, DType::f32);
-        std::vector<float> values(static_cast<size_t>(x.elements()));
-        if (x.dtype() == DType::i32) {
-            std::vector<int32_t> whole_numbers(values.size());
-            ops->download(whole, whole_numbers.data());
-            values.assign(whole_numbers.begin(), whole_numbers.end());
-        } else {
-            ops->download(whole, values.data());
-        }
-        return values;
-    }
-};
-
-/// x as the type of activations keeps it, so that both sides start from the same numbers.
-HostTensor activations(ComputeType compute, Shape shape, uint64_t key, double scale = 1.0) {
-    HostTensor x = random_tensor(DType::f32, shape, key, scale);
-    if (compute == ComputeType::bf16)
-        for (int64_t i = 0; i < shape.elements(); ++i)
-            x.view.data<float>()[i] = static_cast<float>(bfloat16(x.view.data<float>()[i]));
-    return x;
-}
 
 class CudaOpsTest : public ::testing::TestWithParam<ComputeType> {
   protected:
