@@ -166,6 +166,13 @@ class RoutedOps final : public Ops {
                            const Batch& batch) override {
         return inner_->gated_delta_net(input, state, batch);
     }
+    std::unique_ptr<Reading> read_later(const Tensor& source) override { return inner_->read_later(source); }
+    Tensor known_tokens(const Tensor& token_ids, const Tensor& chosen) override {
+        return inner_->known_tokens(token_ids, chosen);
+    }
+    Sampled sample(const Tensor& logits, const SamplingBatch& batch) override {
+        return inner_->sample(logits, batch);
+    }
     Tensor moe(const Tensor& x, const Routing& routing, const Experts& experts) override {
         return inner_->moe(x, routing, experts);
     }

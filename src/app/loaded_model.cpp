@@ -51,6 +51,7 @@ std::shared_ptr<Engine> make_wanted_engine(const LoadedModel& loaded, const Opti
     engine.block_size = static_cast<int32_t>(options.integer("block-size"));
     engine.memory_utilization = options.number("gpu-memory-utilization");
     engine.enforce_eager = options.flag("enforce-eager");
+    if (options.given("async-scheduling")) engine.async_scheduling = options.flag("async-scheduling");
     engine.cache_bytes = static_cast<uint64_t>(options.integer("kv-cache-memory-bytes"));
     return Engine::create(loaded.model, loaded.machine, engine);
 }

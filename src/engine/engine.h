@@ -75,6 +75,8 @@ struct EngineOptions {
     uint64_t cache_bytes = 0;            // KV pages and states; 0: a share of free memory
     double memory_utilization = 0;  // share of a dedicated memory that may be used in all; 0: all but 1 GiB
     bool enforce_eager = false;     // steps are never recorded and replayed; same results
+    /// The next step is launched before the tokens of the last one are looked at; same results. Empty: not.
+    std::optional<bool> async_scheduling;
     /// Called once, on the engine's thread, when the machine broke: all requests have got their error.
     std::function<void(const std::string& fault)> on_fault;
     int32_t token_limit = 0;  // ids the tokenizer knows; higher rows of the head are padding. 0: no limit

@@ -72,13 +72,14 @@ struct Outcome {
     std::string heard;
 };
 
-Outcome run_on(const std::string& fault) {
+Outcome run_on(const std::string& fault, bool async) {
     auto model = std::make_shared<Model>();
     model->config.text.vocab_size = 16;
     model->config.text.max_position_embeddings = 256;
     auto heard = std::make_shared<std::promise<std::string>>();
     EngineOptions options;
     options.max_num_seqs = 2;
+    options.async_scheduling = async;
     options.on_fault = [heard](const std::string& what) { heard->set_value(what); };
     Outcome outcome;
     outcome.engine = Engine::create(model, std::make_shared<BrokenMachine>(fault), options);
@@ -94,8 +95,11 @@ Outcome run_on(const std::string& fault) {
     return outcome;
 }
 
-TEST(EngineFault, BrokenMachineEndsEverything) {
-    const Outcome outcome = run_on("device lost");
+/// With the host in step with the machine, and one step behind.
+struct EngineFault : testing::TestWithParam<bool> {};
+
+TEST_P(EngineFault, BrokenMachineEndsEverything) {
+    const Outcome outcome = run_on("device lost", GetParam());
     EXPECT_EQ(outcome.update.finish, FinishReason::error);
     EXPECT_EQ(outcome.update.error, "device lost");
     EXPECT_EQ(outcome.heard, "device lost");
@@ -107,8 +111,8 @@ TEST(EngineFault, BrokenMachineEndsEverything) {
     EXPECT_THROW(outcome.engine->submit(prompt, params, [](const RequestUpdate&) {}), Error);
 }
 
-TEST(EngineFault, FailedStepOfAWholeMachineEndsItsRequestAlone) {
-    const Outcome outcome = run_on("");
+TEST_P(EngineFault, FailedStepOfAWholeMachineEndsItsRequestAlone) {
+    const Outcome outcome = run_on("", GetParam());
     EXPECT_EQ(outcome.update.finish, FinishReason::error);
     EXPECT_NE(outcome.update.error.find("fell off the bus"), std::string::npos);
     EXPECT_TRUE(outcome.engine->stats().fault.empty());
@@ -118,6 +122,8 @@ TEST(EngineFault, FailedStepOfAWholeMachineEndsItsRequestAlone) {
     params.max_tokens = 0;
     EXPECT_NE(outcome.engine->submit(prompt, params, [](const RequestUpdate&) {}), nullptr);
 }
+
+INSTANTIATE_TEST_SUITE_P(Scheduling, EngineFault, testing::Values(false, true));
 
 }  // namespace
 }  // namespace sheaf

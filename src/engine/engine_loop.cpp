@@ -97,26 +97,6 @@ void check_range(const char* name, double value, double least, double most) {
         fail(ErrorKind::invalid_input, "{} must be between {} and {}, got {}", name, least, most, value);
 }
 
-/// Numbers of alternatives that steps are made for, as they are recorded for each.
-int32_t reported_logprobs(int32_t wanted, int32_t vocabulary) {
-    for (const int32_t count : {0, 5, 20, 64})
-        if (wanted <= count && count <= vocabulary) return wanted < 0 ? -1 : count;
-    return wanted;
-}
-
-SampledToken sampled_token(const StepOutput& output, int64_t row, int32_t logprobs) {
-    const SampledRow& chosen = output.rows[static_cast<size_t>(row)];
-    SampledToken token;
-    token.token = chosen.token;
-    if (logprobs < 0) return token;
-    token.logprob = {chosen.token, chosen.logprob, chosen.rank};
-    for (int32_t i = 0; i < logprobs; ++i) {
-        const auto at = static_cast<size_t>(row * output.best + i);
-        token.alternatives.push_back({output.best_ids[at], output.best_logprobs[at], i + 1});
-    }
-    return token;
-}
-
 }  // namespace
 
 std::unique_ptr<Engine> Engine::create(std::shared_ptr<const Model> model, std::shared_ptr<Machine> machine,
@@ -130,9 +110,11 @@ EngineLoop::EngineLoop(std::shared_ptr<const Model> model, std::shared_ptr<Machi
     end_tokens_ = model_->config.end_token_ids;
     if (options_.max_num_batched_tokens <= 0)
         options_.max_num_batched_tokens = defaults_of(*machine_).token_budget;
+    if (!options_.async_scheduling) options_.async_scheduling = false;
     runner_ = std::make_unique<ModelRunner>(
         model_, *machine_,
-        GraphOptions{.replay = !options_.enforce_eager, .max_length = std::max(options_.max_model_len, 0)});
+        GraphOptions{.replay = !options_.enforce_eager, .max_length = std::max(options_.max_model_len, 0)},
+        *options_.async_scheduling);
     const uint64_t before = machine_->available_memory();
     if (machine_->dedicated_memory()) {
         const int32_t outputs = options_.max_num_seqs > 0 ? options_.max_num_seqs : 64;
@@ -303,22 +285,23 @@ void EngineLoop::drop_cancelled() {
         if (sequence->ticket->cancelled) gone.push_back(sequence.get());
     for (const auto& sequence : scheduler_->waiting())
         if (sequence->ticket->cancelled) gone.push_back(sequence.get());
-    for (Sequence* sequence : gone) scheduler_->remove(sequence);
+    for (Sequence* sequence : gone) {
+        forget(sequence);
+        scheduler_->remove(sequence);
+    }
 }
 
 void EngineLoop::loop() {
     while (take_submissions()) {
         drop_cancelled();
+        if (must_wait()) complete_down_to(0);
         const std::vector<Slice> slices = scheduler_->plan();
-        if (!slices.empty()) {
-            try {
-                step(slices);
-            } catch (const std::exception& error) {
-                if (!stop_if_broken()) fail_step(slices, error.what());
-            }
-        }
+        const bool ahead = !slices.empty() && launch(slices) && *options_.async_scheduling;
+        complete_down_to(ahead ? 1 : 0);
+        if (scheduler_->running().empty() && scheduler_->waiting().empty()) complete_down_to(0);
         publish_stats();
     }
+    launched_.clear();
     std::vector<Sequence*> left;
     for (const auto& sequence : scheduler_->running()) left.push_back(sequence.get());
     for (const auto& sequence : scheduler_->waiting()) left.push_back(sequence.get());
@@ -332,158 +315,6 @@ void EngineLoop::loop() {
     submitted_.clear();
     busy_ = false;
     idle_.notify_all();
-}
-
-StepWishes EngineLoop::wishes_of(const std::vector<Slice>& slices) {
-    StepWishes wishes;
-    for (const Slice& slice : slices) {
-        Sequence& sequence = *slice.sequence;
-        const bool whole = sequence.params.prompt_logprobs >= 0 && !sequence.prompt_reported;
-        const int32_t rows = whole ? slice.count : slice.completes() ? 1 : 0;
-        wishes.rows.push_back(rows);
-        wishes.logits |= whole;
-        for (int32_t row = 0; row < rows; ++row) {
-            if (row + 1 < rows || !slice.completes() || sequence.params.max_tokens == 0) {
-                append_no_choice(wishes.sampling);
-                continue;
-            }
-            if (needs_history(sequence.params))
-                sequence.history.update(sequence.tokens, static_cast<size_t>(sequence.prompt_size));
-            append_choice({.vocabulary = vocabulary_size(),
-                           .index = sequence.generated(),
-                           .history = &sequence.history,
-                           .end_tokens = end_tokens_,
-                           .token_limit = options_.token_limit},
-                          sequence.params, wishes.sampling);
-        }
-    }
-    wishes.sampling.logprobs = reported_logprobs(wishes.sampling.logprobs, vocabulary_size());
-    return wishes;
-}
-
-void EngineLoop::step(const std::vector<Slice>& slices) {
-    for (const Slice& slice : slices)
-        if (slice.sequence->cached == 0 && slice.sequence->generated() == 0)
-            slice.sequence->started = Clock::now();
-    const StepWishes wishes = wishes_of(slices);
-    const StepOutput output = runner_->run(slices, wishes);
-    ++steps_;
-    int64_t row = 0;
-    for (size_t i = 0; i < slices.size(); ++i) {
-        Sequence* sequence = slices[i].sequence;
-        try {
-            apply(slices[i], output, row, wishes.rows[i]);
-        } catch (const std::exception& error) {
-            log::warn("request {} failed: {}", sequence->ticket->id, error.what());
-            RequestUpdate update;
-            update.error = error.what();
-            finish(sequence, std::move(update), FinishReason::error);
-        }
-        row += wishes.rows[i];
-    }
-}
-
-void EngineLoop::collect_prompt_logprobs(Sequence& sequence, const StepOutput& output, int64_t row,
-                                         int32_t rows) {
-    // The logits of prompt token i speak about token i + 1.
-    for (int32_t i = 0; i < rows; ++i) {
-        const int32_t next = sequence.cached + i + 1;
-        if (next >= sequence.prompt_size) break;
-        sequence.prompt_logprobs.push_back(token_logprobs(output.logits_of(row + i), sequence.tokens[next],
-                                                          sequence.params.prompt_logprobs));
-    }
-}
-
-std::optional<FinishReason> EngineLoop::reason_to_stop(const Sequence& sequence, int32_t token,
-                                                       RequestUpdate& update) const {
-    const SamplingParams& params = sequence.params;
-    if (sequence.generated() >= params.min_tokens) {
-        const auto& stops = params.stop_token_ids;
-        if (std::find(stops.begin(), stops.end(), token) != stops.end()) {
-            update.stop_token = token;
-            return FinishReason::stop;
-        }
-        if (!params.ignore_eos &&
-            std::find(end_tokens_.begin(), end_tokens_.end(), token) != end_tokens_.end())
-            return FinishReason::stop;
-    }
-    if (sequence.generated() >= params.max_tokens) return FinishReason::length;
-    return std::nullopt;
-}
-
-void EngineLoop::apply(const Slice& slice, const StepOutput& output, int64_t row, int32_t rows) {
-    Sequence& sequence = *slice.sequence;
-    const bool completes = slice.completes();
-    if (sequence.params.prompt_logprobs >= 0 && !sequence.prompt_reported)
-        collect_prompt_logprobs(sequence, output, row, rows);
-    sequence.cached += slice.count;
-    if (sequence.generated() == 0) prompt_tokens_ += static_cast<uint64_t>(slice.count);
-    if (!completes) return;
-
-    RequestUpdate update;
-    update.queue_seconds = seconds_between(sequence.submitted, sequence.started);
-    update.prefill_seconds = seconds_between(sequence.started, Clock::now());
-    if (!sequence.prompt_reported) {
-        update.prompt_logprobs = std::move(sequence.prompt_logprobs);
-        sequence.prompt_reported = true;
-    }
-    if (sequence.params.max_tokens == 0) {
-        finish(&sequence, std::move(update), FinishReason::length);
-        return;
-    }
-    const int64_t last = row + rows - 1;
-    check_chosen(output.rows[static_cast<size_t>(last)].status);
-    update.tokens.push_back(sampled_token(output, last, sequence.params.logprobs));
-    const int32_t id = update.tokens.back().token;
-    sequence.tokens.push_back(id);
-    ++generation_tokens_;
-    if (const auto reason = reason_to_stop(sequence, id, update)) {
-        finish(&sequence, std::move(update), *reason);
-    } else {
-        sequence.ticket->deliver(std::move(update));
-    }
-}
-
-void EngineLoop::finish(Sequence* sequence, RequestUpdate update, FinishReason reason) {
-    update.finish = reason;
-    // Memory first: whoever hears of the end may submit again at once.
-    const auto owned = scheduler_->remove(sequence);
-    owned->ticket->deliver(std::move(update));
-}
-
-bool EngineLoop::stop_if_broken() {
-    const std::string fault = machine_->fault();
-    if (fault.empty()) return false;
-    log::error("the machine broke, no request can be answered any more: {}", fault);
-    {
-        std::lock_guard lock(mutex_);
-        stats_.fault = fault;
-    }
-    std::vector<Sequence*> all;
-    for (const auto& sequence : scheduler_->running()) all.push_back(sequence.get());
-    for (const auto& sequence : scheduler_->waiting()) all.push_back(sequence.get());
-    for (Sequence* sequence : all) {
-        RequestUpdate update;
-        update.error = fault;
-        finish(sequence, std::move(update), FinishReason::error);
-    }
-    if (options_.on_fault) options_.on_fault(fault);
-    return true;
-}
-
-void EngineLoop::fail_step(const std::vector<Slice>& slices, const std::string& what) {
-    if (slices.size() == 1) {
-        log::warn("request {} failed: {}", slices[0].sequence->ticket->id, what);
-        RequestUpdate update;
-        update.error = what;
-        finish(slices[0].sequence, std::move(update), FinishReason::error);
-        return;
-    }
-    log::warn("a step of {} sequences failed ({}); each is run again by itself", slices.size(), what);
-    for (auto it = slices.rbegin(); it != slices.rend(); ++it) {
-        it->sequence->alone = true;
-        scheduler_->preempt(it->sequence);
-    }
 }
 
 }  // namespace sheaf

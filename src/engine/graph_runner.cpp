@@ -59,8 +59,10 @@ GraphRunner::GraphRunner(std::shared_ptr<const Model> model, std::unique_ptr<Ops
       options_(options),
       machine_records_(ops_->record([] {}) != nullptr) {}
 
-void GraphRunner::attach(std::span<const KvLayer> kv, std::span<const StateLayer> state) {
+void GraphRunner::attach(std::span<const KvLayer> kv, std::span<const StateLayer> state,
+                         const Tensor& chosen) {
     recorded_.clear();
+    chosen_ = chosen;
     kv_ = kv;
     state_ = state;
 }
@@ -112,6 +114,7 @@ GraphRunner::Uploaded GraphRunner::upload(const StepInput& input, const Form& fo
     const SamplingRecords& sampling = input.sampling;
     SHEAF_CHECK(sampling.rows.size() == input.output_rows.size());
     step.sampling.rows = upload_records(*ops_, sampling.rows, sampling.rows.size());
+    step.sampling.chosen = chosen_;
     step.sampling.logprobs = form.logprobs;
     if (form.edits > 0)
         step.sampling.edits = upload_records(*ops_, sampling.edits, static_cast<size_t>(form.edits));
@@ -125,11 +128,13 @@ GraphRunner::Uploaded GraphRunner::upload(const StepInput& input, const Form& fo
 
 StepResult GraphRunner::forward(const Uploaded& step) {
     StepResult result;
-    if (!step.batch.output_rows.defined()) {
-        result.logits = model_->text.hidden(*ops_, step.batch);
+    Batch batch = step.batch;
+    if (chosen_.defined()) batch.token_ids = ops_->known_tokens(batch.token_ids, chosen_);
+    if (!batch.output_rows.defined()) {
+        result.logits = model_->text.hidden(*ops_, batch);
         return result;
     }
-    result.logits = model_->text.forward(*ops_, step.batch);
+    result.logits = model_->text.forward(*ops_, batch);
     if (step.sampling.rows.defined()) result.sampled = ops_->sample(result.logits, step.sampling);
     return result;
 }

@@ -20,7 +20,7 @@ namespace sheaf {
 
 /// The tokens of one step, on the host.
 struct StepInput {
-    std::vector<int32_t> token_ids;
+    std::vector<int32_t> token_ids;    // -1 - slot: the token that was last chosen for the slot
     std::vector<int32_t> positions;    // (3, tokens)
     std::vector<int32_t> output_rows;  // whose logits are wanted
     std::vector<SequenceSpan> sequences;
@@ -46,8 +46,9 @@ class GraphRunner {
     GraphRunner(std::shared_ptr<const Model> model, std::unique_ptr<Ops> ops, std::span<const KvLayer> kv,
                 std::span<const StateLayer> state, GraphOptions options = {});
 
-    /// Goes on with other caches; forgets what was recorded.
-    void attach(std::span<const KvLayer> kv, std::span<const StateLayer> state);
+    /// Goes on with other caches; forgets what was recorded. chosen: i32 (slots) of the machine, where steps
+    /// keep chosen tokens and find those of inputs (Ops::known_tokens); undefined: all inputs are known.
+    void attach(std::span<const KvLayer> kv, std::span<const StateLayer> state, const Tensor& chosen = {});
 
     StepResult run(const StepInput& input);
     Ops& ops() { return *ops_; }
@@ -90,6 +91,7 @@ class GraphRunner {
     std::unique_ptr<Ops> ops_;
     std::span<const KvLayer> kv_;
     std::span<const StateLayer> state_;
+    Tensor chosen_;
     GraphOptions options_;
     bool machine_records_;
     std::map<Key, Recorded> recorded_;

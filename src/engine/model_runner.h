@@ -34,9 +34,24 @@ struct StepWishes {
     bool logits = false;        // whether whole logits come to the host
 };
 
+/// A step that the machine has been given.
+class RunningStep {
+  public:
+    /// Waits for it. Errors: io for a fault of the machine.
+    StepOutput wait();
+
+  private:
+    friend class ModelRunner;
+    StepOutput output_;
+    std::unique_ptr<Reading> rows_, best_ids_, best_logprobs_;
+};
+
 class ModelRunner {
   public:
-    ModelRunner(std::shared_ptr<const Model> model, Machine& machine, GraphOptions options = {});
+    /// keep_tokens: chosen tokens stay on the machine too, so that a step may begin before the host has seen
+    /// those of the step before it.
+    ModelRunner(std::shared_ptr<const Model> model, Machine& machine, GraphOptions options = {},
+                bool keep_tokens = false);
 
     /// Which caches the steps work on; they stay where they are.
     void attach(const CachePool& pool);
@@ -44,13 +59,19 @@ class ModelRunner {
     /// own: afterwards the machine holds the memory that steps need, and has its kernels at hand.
     void rehearse(Machine& machine, int32_t tokens, int32_t outputs);
 
-    /// Runs the slices' tokens and chooses the tokens of their output rows. Does not change the sequences.
-    StepOutput run(std::span<const Slice> slices, const StepWishes& wishes);
+    /// Begins to run the slices' tokens and to choose the tokens of their output rows. A token that is still
+    /// in flight (Sequence::in_flight) is taken from where its step keeps it. Does not change the sequences.
+    RunningStep launch(std::span<const Slice> slices, const StepWishes& wishes);
 
   private:
+    StepInput input_of(std::span<const Slice> slices, const StepWishes& wishes) const;
+
     std::shared_ptr<const Model> model_;
+    Machine& machine_;
+    bool keep_tokens_;
     int64_t vocabulary_;
     GraphRunner runner_;
+    Buffer chosen_;
 };
 
 }  // namespace sheaf

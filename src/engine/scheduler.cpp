@@ -8,6 +8,7 @@ bool Scheduler::admit() {
     if (waiting_.empty() || static_cast<int32_t>(running_.size()) >= max_num_seqs_ || !pool_.has_slot())
         return false;
     Sequence& next = *waiting_.front();
+    if (next.in_flight > 0) return false;  // preempted with a token on its way
     // A sequence that failed in company runs alone, and nothing joins it.
     if (next.alone && !running_.empty()) return false;
     if (std::any_of(running_.begin(), running_.end(), [](const auto& sequence) { return sequence->alone; }))
@@ -50,7 +51,7 @@ std::vector<Slice> Scheduler::plan() {
     for (size_t i = 0; i < running_.size() && budget > 0; ++i) {
         Sequence* sequence = running_[i].get();
         if (sequence->pending() != 1) continue;
-        if (!make_room(sequence, static_cast<int64_t>(sequence->tokens.size()))) break;
+        if (!make_room(sequence, sequence->length())) break;
         slices.push_back({sequence, 1});
         --budget;
     }

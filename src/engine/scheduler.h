@@ -1,7 +1,8 @@
 // Scheduler: which sequences take part in the next step and with how many tokens. Decodes first, then parts
 // of prompts ("chunks") under the token budget; when pages run out, the youngest sequence gives its memory
-// back and is recomputed later. Deterministic, no clock, no model: testable alone. Must not know tensors'
-// contents or text.
+// back and is recomputed later. Tokens in flight count as if they were there: a step may be planned before
+// the host has seen the tokens of the one before it. Deterministic, no clock, no model: testable alone. Must
+// not know tensors' contents or text.
 #pragma once
 
 #include <deque>

@@ -45,7 +45,9 @@ struct Sequence {
     Prompt prompt;                // token_ids moved to `tokens`
     std::vector<int32_t> tokens;  // prompt and generated
     int32_t prompt_size = 0;
-    int32_t cached = 0;                    // tokens whose keys, values and state the memory holds
+    int32_t in_flight = 0;  // tokens chosen by steps that the host has not seen yet
+    int32_t cached =
+        0;  // tokens whose keys, values and state the memory holds, after the steps launched so far
     std::optional<SequenceMemory> memory;  // while running
     bool alone = false;                    // a batch with it failed: run it by itself to find the culprit
     std::vector<PromptLogprob> prompt_logprobs;
@@ -54,8 +56,14 @@ struct Sequence {
     Clock::time_point submitted, started;
 
     int32_t generated() const { return static_cast<int32_t>(tokens.size()) - prompt_size; }
-    /// Tokens that still have to pass through the model before the next one can be sampled.
-    int32_t pending() const { return static_cast<int32_t>(tokens.size()) - cached; }
+    /// With the tokens in flight.
+    int32_t length() const { return static_cast<int32_t>(tokens.size()) + in_flight; }
+    /// Tokens that still have to pass through the model before the next one can be sampled; none where those
+    /// in flight are the last ones.
+    int32_t pending() const {
+        const bool last = in_flight > 0 && length() - prompt_size >= params.max_tokens;
+        return last ? 0 : length() - cached;
+    }
     int32_t position(int32_t axis, int32_t index) const {
         return index < static_cast<int32_t>(prompt.positions[axis].size()) ? prompt.positions[axis][index]
                                                                            : index + prompt.rope_delta;

@@ -31,6 +31,10 @@ class CheckedOps final : public Ops {
         SHEAF_CONTRACT(source.defined() && host);
         inner_->download(source, host);
     }
+    std::unique_ptr<Reading> read_later(const Tensor& source) override {
+        SHEAF_CONTRACT(source.defined());
+        return inner_->read_later(source);
+    }
     Tensor upload(const void* host, DType dtype, Shape shape) override {
         SHEAF_CONTRACT(host || shape.elements() == 0);
         return inner_->upload(host, dtype, shape);
@@ -239,6 +243,10 @@ class CheckedOps final : public Ops {
         SHEAF_CONTRACT(is_matrix(gate) && gate.size(0) == x.size(0) && gate.size(1) == 1);
         return inner_->moe_with_shared(x, routing, experts, shared, gate);
     }
+    Tensor known_tokens(const Tensor& token_ids, const Tensor& chosen) override {
+        SHEAF_CONTRACT(is_vector(token_ids, DType::i32) && is_vector(chosen, DType::i32));
+        return inner_->known_tokens(token_ids, chosen);
+    }
     Sampled sample(const Tensor& logits, const SamplingBatch& batch) override {
         SHEAF_CONTRACT(is_matrix(logits) && logits.dtype() == DType::f32);
         const auto record = static_cast<int64_t>(sizeof(RowSampling)),
@@ -248,6 +256,7 @@ class CheckedOps final : public Ops {
         SHEAF_CONTRACT(!batch.edits.defined() || (is_matrix(batch.edits) && batch.edits.size(1) == edit));
         SHEAF_CONTRACT(!batch.masks.defined() ||
                        (is_matrix(batch.masks) && batch.masks.size(1) == (logits.size(1) + 31) / 32));
+        SHEAF_CONTRACT(!batch.chosen.defined() || is_vector(batch.chosen, DType::i32));
         SHEAF_CONTRACT(batch.logprobs >= -1 && batch.logprobs <= logits.size(1));
         return inner_->sample(logits, batch);
     }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -82,6 +83,14 @@ class Recording {
     virtual void replay() = 0;
 };
 
+/// A result on its way to the host.
+class Reading {
+  public:
+    virtual ~Reading() = default;
+    /// Waits for it; valid as long as the reading lives. Errors: io for a fault of the machine.
+    virtual std::span<const std::byte> wait() = 0;
+};
+
 class Ops {
   public:
     virtual ~Ops() = default;
@@ -105,6 +114,9 @@ class Ops {
     virtual std::unique_ptr<Recording> record(const std::function<void()>& body);
     /// Reads a result; waits for it.
     virtual void download(const Tensor& source, void* host) = 0;
+    /// Reads a result without waiting: what is called later may begin meanwhile, and may use its memory
+    /// again.
+    virtual std::unique_ptr<Reading> read_later(const Tensor& source);
     virtual Tensor upload(const void* host, DType dtype, Shape shape) = 0;
 
     // --- primitives
@@ -183,6 +195,8 @@ class Ops {
     /// moe() + sigmoid(gate) * the one expert of `shared` on all rows; gate (tokens, 1), of any float type.
     virtual Tensor moe_with_shared(const Tensor& x, const Routing& routing, const Experts& experts,
                                    const Experts& shared, const Tensor& gate);
+    /// Token ids (i32) as they are; of a negative one, -1 - s, entry s of `chosen`, where sample() kept it.
+    virtual Tensor known_tokens(const Tensor& token_ids, const Tensor& chosen);
     /// Chooses a token of each row of logits (f32), as ops/sampling.h says.
     virtual Sampled sample(const Tensor& logits, const SamplingBatch& batch);
 

@@ -154,6 +154,14 @@ void sample_row(std::span<const float> logits, const RowSampling& row, std::span
         best_logprobs[n] = static_cast<float>(static_cast<double>(logits[ids[n]]) - normalizer);
 }
 
+Tensor Ops::known_tokens(const Tensor& token_ids, const Tensor& chosen) {
+    auto tokens = to_host<int32_t>(*this, token_ids);
+    const auto kept = to_host<int32_t>(*this, chosen);
+    for (int32_t& token : tokens)
+        if (token < 0) token = kept[static_cast<size_t>(-1 - token)];
+    return upload(tokens.data(), DType::i32, token_ids.shape());
+}
+
 Sampled Ops::sample(const Tensor& logits, const SamplingBatch& batch) {
     const int64_t rows = logits.size(0), vocabulary = logits.size(1), count = std::max(batch.logprobs, 0);
     const auto values = to_host<float>(*this, logits.contiguous() ? logits : cast(logits, DType::f32));
@@ -174,6 +182,18 @@ Sampled Ops::sample(const Tensor& logits, const SamplingBatch& batch) {
         sampled.best_ids = upload(ids.data(), DType::i32, Shape{rows, count});
         sampled.best_logprobs = upload(logprobs.data(), DType::f32, Shape{rows, count});
     }
+    if (!batch.chosen.defined()) return sampled;
+    std::vector<int32_t> slots, tokens;
+    for (size_t i = 0; i < records.size(); ++i) {
+        if (records[i].slot < 0) continue;
+        slots.push_back(records[i].slot);
+        tokens.push_back(results[i].token);
+    }
+    const auto kept = static_cast<int64_t>(slots.size());
+    if (kept == 0) return sampled;
+    scatter_rows(batch.chosen.view(Shape{batch.chosen.elements(), 1}),
+                 upload(slots.data(), DType::i32, Shape{kept}),
+                 upload(tokens.data(), DType::i32, Shape{kept, 1}));
     return sampled;
 }
 

@@ -24,7 +24,7 @@ struct RowSampling {
     int32_t first_edit = 0, edits = 0;  // of SamplingBatch::edits
     int32_t mask = -1;                  // row of SamplingBatch::masks; -1: all ids are allowed
     int32_t limit = 0;                  // ids from here on are not chosen; 0: no limit
-    int32_t unused = 0;
+    int32_t slot = -1;                  // entry of SamplingBatch::chosen that keeps the token; -1: none
 };
 
 /// Below this temperature the second-best token's weight underflows: the limit is the greedy choice.
@@ -45,6 +45,7 @@ struct SamplingBatch {
     Tensor edits;  // u8 (edits, sizeof(LogitEdit)); undefined: none
     Tensor
         masks;  // i32 (masks, (vocabulary + 31) / 32): bit i % 32 of word i / 32 allows id i; undefined: none
+    Tensor chosen;  // i32 (slots): keeps tokens for later steps (Ops::known_tokens); undefined: nothing does
     int32_t logprobs = -1;  // -1: none; else of the chosen token and of the most likely `logprobs`
 };
 

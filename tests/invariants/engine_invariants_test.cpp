@@ -63,6 +63,34 @@ TEST_P(EngineInvariants, CompanyChunksThreadsAndPreemptionDoNotChangeABit) {
     }
 }
 
+/// A step behind the machine, the host sees the same.
+TEST_P(EngineInvariants, AsynchronousSchedulingDoesNotChangeABit) {
+    constexpr int32_t max_tokens = 40;
+    EngineOptions options;
+    options.max_num_seqs = 8;
+    options.async_scheduling = false;
+    auto setup = make_setup(GetParam(), options);
+    const auto expected = run_alone(*setup.engine, max_tokens);
+    for (const int32_t budget : {7, 512}) {
+        options.async_scheduling = true;
+        options.max_num_batched_tokens = budget;
+        setup = make_setup(GetParam(), options);
+        expect_same(run_alone(*setup.engine, max_tokens), expected,
+                    "alone, budget " + std::to_string(budget));
+        expect_same(run_together(*setup.engine, max_tokens), expected, "budget " + std::to_string(budget));
+        expect_memory_returned(setup);
+        EXPECT_EQ(setup.engine->stats().generation_tokens, 2 * std::size(prompt_sizes) * max_tokens);
+    }
+    options.max_model_len = 136;
+    const uint64_t page = kv_bytes_per_token(setup.model->config.text, ComputeType::bf16) * 16;
+    if (page == 0) return;
+    options.cache_bytes = state_bytes_per_sequence(setup.model->config.text) * 8 + page * 9 + 64;
+    setup = make_setup(GetParam(), options);
+    expect_same(run_together(*setup.engine, max_tokens), expected, "preempted");
+    expect_memory_returned(setup);
+    EXPECT_GT(setup.engine->stats().preemptions, 0u);
+}
+
 TEST_P(EngineInvariants, PromptLogprobsDoNotDependOnChunks) {
     std::map<int32_t, std::vector<float>> found;
     for (const int32_t budget : {5, 512}) {
@@ -88,8 +116,17 @@ INSTANTIATE_TEST_SUITE_P(Models, EngineInvariants,
                          testing::Values("moe13", "moe333", "dense_tied", "conv3", "all_full",
                                          "linear_only"));
 
-TEST(EngineLife, CancellingFreesEverythingAtOnce) {
-    EngineOptions options;
+/// With the host in step with the machine, and one step behind.
+struct EngineLife : testing::TestWithParam<bool> {
+    EngineOptions options() const {
+        EngineOptions options;
+        options.async_scheduling = GetParam();
+        return options;
+    }
+};
+
+TEST_P(EngineLife, CancellingFreesEverythingAtOnce) {
+    EngineOptions options = this->options();
     options.max_num_seqs = 4;
     auto setup = make_setup("moe13", options);
     for (int round = 0; round < 5; ++round) {
@@ -107,8 +144,8 @@ TEST(EngineLife, CancellingFreesEverythingAtOnce) {
     expect_memory_returned(setup);
 }
 
-TEST(EngineLife, ARequestMayEndItselfFromItsSink) {
-    auto setup = make_setup("moe13", {});
+TEST_P(EngineLife, ARequestMayEndItselfFromItsSink) {
+    auto setup = make_setup("moe13", options());
     std::unique_ptr<Request> request;
     std::mutex mutex;
     std::condition_variable done;
@@ -128,8 +165,8 @@ TEST(EngineLife, ARequestMayEndItselfFromItsSink) {
     EXPECT_EQ(updates, 1);
 }
 
-TEST(EngineLife, RefusesWhatItCannotRunAndGoesOn) {
-    EngineOptions options;
+TEST_P(EngineLife, RefusesWhatItCannotRunAndGoesOn) {
+    EngineOptions options = this->options();
     options.max_model_len = 64;
     options.max_num_seqs = 2;
     auto setup = make_setup("moe13", options);
@@ -171,8 +208,8 @@ TEST(EngineLife, RefusesWhatItCannotRunAndGoesOn) {
     EXPECT_EQ(result.finish, FinishReason::length);
 }
 
-TEST(EngineLife, StopTokensAndMinTokens) {
-    auto setup = make_setup("moe13", {});
+TEST_P(EngineLife, StopTokensAndMinTokens) {
+    auto setup = make_setup("moe13", options());
     const auto prompt = prompt_of(12, 3, setup.engine->vocabulary_size());
     Collector free;
     const auto first = setup.engine->submit(prompt, params_of(20, 0), free.sink());
@@ -191,16 +228,16 @@ TEST(EngineLife, StopTokensAndMinTokens) {
     EXPECT_GE(later.wait().tokens.size(), 15u);
 }
 
-TEST(EngineLife, NaNEndsItsSequenceAlone) {
-    auto setup = make_setup("moe13", {});
+TEST_P(EngineLife, NaNEndsItsSequenceAlone) {
+    auto setup = make_setup("moe13", options());
     const int32_t token = unused_token(setup.engine->vocabulary_size());
     const Tensor row = setup.model->text.embed_tokens.rows(token, token + 1);
     std::memset(row.raw(), 0xff, row.bytes());
     expect_one_spoiled(setup, token);
 }
 
-TEST(EngineLife, AFullQueueIsAnAnswerNotAnError) {
-    EngineOptions options;
+TEST_P(EngineLife, AFullQueueIsAnAnswerNotAnError) {
+    EngineOptions options = this->options();
     options.max_num_seqs = 1;
     options.max_waiting = 2;
     auto setup = make_setup("moe13", options);
@@ -217,6 +254,9 @@ TEST(EngineLife, AFullQueueIsAnAnswerNotAnError) {
     requests.clear();
     expect_memory_returned(setup);
 }
+
+INSTANTIATE_TEST_SUITE_P(Scheduling, EngineLife, testing::Values(false, true),
+                         [](const auto& which) { return std::string(which.param ? "ahead" : "in_step"); });
 
 }  // namespace
 }  // namespace sheaf

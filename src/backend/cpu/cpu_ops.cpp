@@ -260,8 +260,11 @@ void CpuOps::scatter_rows(const Tensor& destination, const Tensor& indices, cons
             kernels_.f32_to_bf16(rows.row<float>(row),
                                  reinterpret_cast<uint16_t*>(destination.row<bfloat16>(index)), columns);
         } else {
-            std::memcpy(destination.row<float>(index), rows.row<float>(row),
-                        static_cast<size_t>(columns) * sizeof(float));
+            SHEAF_CHECK(rows.dtype() == destination.dtype());
+            const auto size = static_cast<int64_t>(dtype_size(rows.dtype()));
+            std::memcpy(static_cast<char*>(destination.raw()) + index * destination.row_stride() * size,
+                        static_cast<const char*>(rows.raw()) + row * rows.row_stride() * size,
+                        static_cast<size_t>(columns * size));
         }
     });
 }

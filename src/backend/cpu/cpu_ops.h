@@ -58,6 +58,7 @@ class CpuOps : public Ops {
                             const Batch& batch) override;
     Routing route(const Tensor& x, const Linear& router, int64_t top_k) override;
     Tensor moe(const Tensor& x, const Routing& routing, const Experts& experts) override;
+    Tensor known_tokens(const Tensor& token_ids, const Tensor& chosen) override;
     Sampled sample(const Tensor& logits, const SamplingBatch& batch) override;
 
   private:

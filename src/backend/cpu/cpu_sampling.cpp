@@ -13,6 +13,15 @@ std::span<const T> records(const Tensor& bytes) {
 
 }  // namespace
 
+Tensor CpuOps::known_tokens(const Tensor& token_ids, const Tensor& chosen) {
+    const Tensor result = make(DType::i32, token_ids.shape());
+    for (int64_t i = 0; i < token_ids.elements(); ++i) {
+        const int32_t token = token_ids.data<int32_t>()[i];
+        result.data<int32_t>()[i] = token < 0 ? chosen.data<int32_t>()[-1 - token] : token;
+    }
+    return result;
+}
+
 Sampled CpuOps::sample(const Tensor& logits, const SamplingBatch& batch) {
     const int64_t rows = logits.size(0), vocabulary = logits.size(1), best = std::max(batch.logprobs, 0);
     const auto choices = records<RowSampling>(batch.rows);
@@ -30,6 +39,10 @@ Sampled CpuOps::sample(const Tensor& logits, const SamplingBatch& batch) {
                    best > 0 ? sampled.best_ids.row<int32_t>(row) : nullptr,
                    best > 0 ? sampled.best_logprobs.row<float>(row) : nullptr);
     });
+    // In the order of rows, as a slot may be named twice.
+    for (int64_t row = 0; batch.chosen.defined() && row < rows; ++row)
+        if (const int32_t slot = choices[static_cast<size_t>(row)].slot; slot >= 0)
+            batch.chosen.data<int32_t>()[slot] = sampled.rows.row<int32_t>(row)[0];
     return sampled;
 }
 

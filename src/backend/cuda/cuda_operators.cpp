@@ -156,6 +156,12 @@ Tensor CudaOps::moe(const Tensor& x, const Routing& routing, const Experts& expe
     return result;
 }
 
+Tensor CudaOps::known_tokens(const Tensor& token_ids, const Tensor& chosen) {
+    const Tensor result = make(DType::i32, token_ids.shape());
+    cuda::known_tokens(token_ids, chosen, result, stream());
+    return result;
+}
+
 Sampled CudaOps::sample(const Tensor& logits, const SamplingBatch& batch) {
     const int64_t rows = logits.size(0), columns = logits.size(1), best = batch.logprobs;
     if (!fits_sampling(columns, best)) return Ops::sample(logits, batch);

@@ -105,6 +105,12 @@ void CudaOps::download(const Tensor& source, void* host) {
     if (bytes == 0) context_->synchronize("the work of a step");
 }
 
+std::unique_ptr<Reading> CudaOps::read_later(const Tensor& source) {
+    SHEAF_CHECK(!recording_, "a download while recording");
+    if (!reading_memory_) reading_memory_ = std::make_shared<ReadingMemory>(context_);
+    return start_reading(reading_memory_, source.contiguous() ? source : cast(source, source.dtype()));
+}
+
 Tensor CudaOps::upload(const void* host, DType dtype, Shape shape) {
     SHEAF_CHECK(!recording_, "an upload while recording");
     context_->enter();

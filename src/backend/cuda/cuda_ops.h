@@ -5,6 +5,7 @@
 
 #include "backend/cuda/batch_staging.h"
 #include "backend/cuda/context.h"
+#include "backend/cuda/readings.h"
 #include "backend/cuda/transfer.h"
 #include "ops/ops.h"
 
@@ -21,6 +22,7 @@ class CudaOps final : public Ops {
     void stage(const Batch& batch) override;
     std::unique_ptr<Recording> record(const std::function<void()>& body) override;
     void download(const Tensor& source, void* host) override;
+    std::unique_ptr<Reading> read_later(const Tensor& source) override;
     Tensor upload(const void* host, DType dtype, Shape shape) override;
 
     Tensor cast(const Tensor& x, DType dtype) override;
@@ -62,6 +64,7 @@ class CudaOps final : public Ops {
                            const Batch& batch) override;
     Routing route(const Tensor& x, const Linear& router, int64_t top_k) override;
     Tensor moe(const Tensor& x, const Routing& routing, const Experts& experts) override;
+    Tensor known_tokens(const Tensor& token_ids, const Tensor& chosen) override;
     Sampled sample(const Tensor& logits, const SamplingBatch& batch) override;
 
   private:
@@ -81,6 +84,7 @@ class CudaOps final : public Ops {
     StepUploads uploads_;
     BatchStaging staging_;
     Buffer download_memory_;  // page-locked
+    std::shared_ptr<ReadingMemory> reading_memory_;
     Tensor arrivals_;         // zeros by which the blocks of a DeltaNet step find one another
     Buffer arrivals_memory_;
     bool recording_ = false;

@@ -18,6 +18,7 @@ struct Call {
     const LogitEdit* edits;
     const uint32_t* masks;
     int32_t* results;     // (rows, 4)
+    int32_t* chosen;      // by slots, or null
     double* normalizers;  // (rows), or null: no log-probabilities
     float* scratch;       // (rows, columns) for a block alone
 };
@@ -39,7 +40,7 @@ struct Part {
 
 template <int blocks>
 __device__ Part part_of(const Call& call, float* shared) {
-    const int per_block = (call.columns + blocks - 1) / blocks;
+    const int per_block = ((call.columns + blocks - 1) / blocks + 3) / 4 * 4;
     Part part;
     part.first = min(Team<blocks>::rank() * per_block, call.columns);
     part.count = min(per_block, call.columns - part.first);
@@ -51,23 +52,42 @@ __device__ Part part_of(const Call& call, float* shared) {
     return part;
 }
 
-/// Brings the part to its memory with masks applied. Whether all of it is finite.
-__device__ bool load(const Call& call, int64_t row, const RowSampling& choice, const Part& part) {
-    const float* logits = call.logits + row * call.stride + part.first;
+/// Brings the part to its memory as it is; f(logit, id) of each on the way, in no order.
+template <class F>
+__device__ void load(const float* logits, const Part& part, const F& f) {
+    int done = 0;
+    if (reinterpret_cast<uintptr_t>(logits) % 16 == 0 && reinterpret_cast<uintptr_t>(part.values) % 16 == 0) {
+        const int fours = part.count / 4;
+        done = 4 * fours;
+#pragma unroll 8
+        for (int i = threadIdx.x; i < fours; i += threads) {
+            const float4 four = reinterpret_cast<const float4*>(logits)[i];
+            reinterpret_cast<float4*>(part.values)[i] = four;
+            const int id = part.first + 4 * i;
+            f(four.x, id), f(four.y, id + 1), f(four.z, id + 2), f(four.w, id + 3);
+        }
+    }
+    for (int i = done + threadIdx.x; i < part.count; i += threads) {
+        part.values[i] = logits[i];
+        f(logits[i], part.first + i);
+    }
+}
+
+/// Whether masks or edits change the row.
+__device__ bool is_changed(const RowSampling& choice) {
+    return choice.mask >= 0 || choice.limit > 0 || choice.edits > 0;
+}
+
+__device__ void mask_out(const Call& call, const RowSampling& choice, const Part& part) {
     const uint32_t* mask = choice.mask < 0
                                ? nullptr
                                : call.masks + static_cast<int64_t>(choice.mask) * ((call.columns + 31) / 32);
     const int limit = choice.limit > 0 ? choice.limit : call.columns;
-    bool finite = true;
-#pragma unroll 8
     for (int i = threadIdx.x; i < part.count; i += threads) {
-        const float logit = logits[i];
         const int id = part.first + i;
-        finite = finite && isfinite(logit);
-        const bool allowed = id < limit && (!mask || (mask[id / 32] >> (id % 32) & 1));
-        part.values[i] = allowed ? logit : nothing;
+        if (id >= limit || (mask && (mask[id / 32] >> (id % 32) & 1) == 0)) part.values[i] = nothing;
     }
-    return __syncthreads_and(finite);
+    __syncthreads();
 }
 
 __device__ void edit(const Call& call, const RowSampling& choice, const Part& part) {
@@ -91,20 +111,44 @@ __device__ void edit(const Call& call, const RowSampling& choice, const Part& pa
 
 /// The largest logit and its lowest id; token -1 when there is none.
 struct Largest {
+    bool finite = true;
     float logit = nothing;
     int32_t token = -1;
 };
+
+/// What is larger than every logit's word: some logit of the row is not finite.
+constexpr Wide broken = ~Wide{0};
+
+__device__ Wide word_of(float logit, int id) {
+    return static_cast<Wide>(ordered_bits(logit)) << 32 | ~static_cast<uint32_t>(id);
+}
+
+/// Reads the row into the blocks' memory, changed as its record says.
 template <int blocks>
-__device__ Largest find_largest(Team<blocks>& team, const Part& part) {
-    Wide mine = 0;
-    part.each([&](float logit, int id) {
-        if (logit == nothing) return;
-        mine = max(mine, static_cast<Wide>(ordered_bits(logit)) << 32 | ~static_cast<uint32_t>(id));
+__device__ Largest read_row(Team<blocks>& team, const Call& call, int64_t row, const RowSampling& choice,
+                            const Part& part) {
+    float best = nothing;
+    int best_id = 0x7fffffff;
+    bool finite = true;
+    load(call.logits + row * call.stride + part.first, part, [&](float logit, int id) {
+        finite = finite && isfinite(logit);
+        if (logit > best || (logit == best && id < best_id)) best = logit, best_id = id;
     });
-    const Wide best = team.largest(mine);
-    if (best == 0) return {};
-    return {from_ordered_bits(static_cast<uint32_t>(best >> 32)),
-            static_cast<int32_t>(~static_cast<uint32_t>(best))};
+    Wide mine = best == nothing ? 0 : word_of(best, best_id);
+    __syncthreads();
+    if (is_changed(choice)) {
+        mask_out(call, choice, part);
+        edit(call, choice, part);
+        mine = 0;
+        part.each([&](float logit, int id) {
+            if (logit != nothing) mine = max(mine, word_of(logit, id));
+        });
+    }
+    const Wide all = team.largest(finite ? mine : broken);
+    if (all == broken) return {.finite = false};
+    if (all == 0) return {};
+    return {true, from_ordered_bits(static_cast<uint32_t>(all >> 32)),
+            static_cast<int32_t>(~static_cast<uint32_t>(all))};
 }
 
 /// Where a sum over candidates in their order reaches a goal: all keys before `key`, and `ties` of its own.
@@ -131,25 +175,28 @@ struct Row {
             if (logit != nothing && below >= floor) f(below, id);
         });
     }
-    __device__ Wide count_candidates(Wide& before) {
-        Wide mine = 0;
-        each_candidate([&](float, int) { ++mine; });
-        return team.sum(mine, before);
-    }
     /// A weight's place on the scale of logits, rounded towards the largest one.
     __device__ float below_for(double weight) const { return __double2float_ru(log(weight) / weigh.rate); }
 
     /// Counts (and weighs) by the digit at `shift` the candidates whose higher digits are those of `prefix`.
-    __device__ void count_digits(uint32_t prefix, int shift, int bits, bool weighed) {
+    template <bool weighed>
+    __device__ void count_digits(uint32_t prefix, int shift, int bits) {
         auto& histogram = team.memory.histogram;
-        for (int i = threadIdx.x; i < digits; i += threads) histogram.counts[i] = 0, histogram.weights[i] = 0;
+        for (int i = threadIdx.x; i < digits; i += threads) {
+            histogram.counts[i] = 0;
+            for (int p = 0; weighed && p < team.pieces; ++p) histogram.weights[p][i] = 0;
+        }
         __syncthreads();
         uint32_t digit = 0, run = 0;  // equal neighbours are added up before they are counted
         Wide weight = 0;
         auto flush = [&] {
             if (run == 0) return;
             atomicAdd(&histogram.counts[digit], run);
-            if (weighed) atomicAdd(&histogram.weights[digit], weight);
+            for (int p = 0; weighed && p < team.pieces; ++p) {
+                Wide piece = weight >> (p * team.piece_bits);
+                if (p + 1 < team.pieces) piece &= (1u << team.piece_bits) - 1;
+                if (piece > 0) atomicAdd(&histogram.weights[p][digit], static_cast<uint32_t>(piece));
+            }
         };
         each_candidate([&](float below, int) {
             const uint32_t key = key_of(below);
@@ -163,51 +210,65 @@ struct Row {
         team.sync();
     }
 
-    /// Finds the digit in which the running count or weight reaches `goal`; adds what comes before it.
-    __device__ uint32_t find_digit(double goal, bool weighed, Wide& count, Wide& weight) {
-        constexpr int own = digits / threads;
+    /// This thread's digits in all blocks' histograms, and what comes before them.
+    struct Digits {
+        static constexpr int own = digits / threads;
         Wide counts[own] = {}, weights[own] = {};
+        Wide count_before = 0, weight_before = 0, all = 0;  // all: candidates in the histogram
+    };
+    template <bool weighed>
+    __device__ Digits add_digits() {
+        Digits result;
         for (int block = 0; block < blocks; ++block) {
             const auto& other = team.of(block).histogram;
-            for (int i = 0; i < own; ++i) {
-                counts[i] += other.counts[threadIdx.x * own + i];
-                weights[i] += other.weights[threadIdx.x * own + i];
+            for (int i = 0; i < Digits::own; ++i) {
+                const int digit = threadIdx.x * Digits::own + i;
+                result.counts[i] += other.counts[digit];
+                for (int p = 0; weighed && p < team.pieces; ++p)
+                    result.weights[i] += static_cast<Wide>(other.weights[p][digit]) << (p * team.piece_bits);
             }
         }
-        Wide count_before = 0, weight_before = 0;
+        team.sync();  // nobody reads the histograms any more
+        result.all = team.sum_of_threads(result.counts[0] + result.counts[1], result.count_before);
+        if (weighed) team.sum_of_threads(result.weights[0] + result.weights[1], result.weight_before);
+        return result;
+    }
+
+    /// Finds the digit in which the running count or weight reaches `goal`; count, weight: what comes before
+    /// it, given what came before the first digit.
+    __device__ uint32_t find_digit(const Digits& mine, double goal, bool by_weight, Wide& count,
+                                   Wide& weight) {
         if (threadIdx.x == 0) team.memory.digit = digits;  // no goal reached
-        team.sum_of_threads(counts[0] + counts[1], count_before);
-        team.sum_of_threads(weights[0] + weights[1], weight_before);
-        count_before += count, weight_before += weight;
-        for (int i = 0; i < own; ++i) {
-            const Wide before = weighed ? weight_before : count_before;
-            const Wide through = before + (weighed ? weights[i] : counts[i]);
+        __syncthreads();
+        Wide counted = count + mine.count_before, weighed = weight + mine.weight_before;
+        for (int i = 0; i < Digits::own; ++i) {
+            const Wide before = by_weight ? weighed : counted;
+            const Wide through = before + (by_weight ? mine.weights[i] : mine.counts[i]);
             if (static_cast<double>(before) < goal && static_cast<double>(through) >= goal) {
-                team.memory.digit = threadIdx.x * own + i;
-                team.memory.found[0] = count_before;
-                team.memory.found[1] = weight_before;
+                team.memory.digit = threadIdx.x * Digits::own + i;
+                team.memory.found[0] = counted;
+                team.memory.found[1] = weighed;
             }
-            count_before += counts[i], weight_before += weights[i];
+            counted += mine.counts[i], weighed += mine.weights[i];
         }
-        team.sync();  // also: nobody reads a histogram any more
+        __syncthreads();
         const uint32_t digit = team.memory.digit;
         if (digit < digits) count = team.memory.found[0], weight = team.memory.found[1];
         __syncthreads();
         return min(digit, digits - 1u);
     }
 
-    /// goal: a number of candidates, or a weight; at most that of all candidates.
-    __device__ Boundary find_boundary(double goal, bool weighed) {
+    /// goal: a number of candidates, or a weight; at most that of all candidates. first: their first digits.
+    __device__ Boundary find_boundary(const Digits& first, double goal, bool by_weight) {
         Wide count = 0, weight = 0;
-        uint32_t key = 0;
-        constexpr int shifts[] = {20, 10, 0}, bits[] = {11, 10, 10};
-        for (int level = 0; level < 3; ++level) {
-            count_digits(key, shifts[level], bits[level], true);
-            key = key << bits[level] | find_digit(goal, weighed, count, weight);
+        uint32_t key = find_digit(first, goal, by_weight, count, weight);
+        for (const int shift : {10, 0}) {
+            count_digits<true>(key, shift, 10);
+            key = key << 10 | find_digit(add_digits<true>(), goal, by_weight, count, weight);
         }
         const Wide each = weigh(below_of(key));
-        const double missing = goal - static_cast<double>(weighed ? weight : count);
-        const double unit = weighed ? static_cast<double>(max(each, Wide{1})) : 1.0;
+        const double missing = goal - static_cast<double>(by_weight ? weight : count);
+        const double unit = by_weight ? static_cast<double>(max(each, Wide{1})) : 1.0;
         const Wide ties = max(static_cast<Wide>(ceil(missing / unit)), Wide{1});
         return {key, ties, weight + ties * each};
     }
@@ -229,101 +290,141 @@ struct Row {
         each_candidate([&](float below, int) { mine += weigh(below); });
         const Wide total = team.sum(mine, before);
         const double goal = choice.uniform * static_cast<double>(total);
-        if (static_cast<double>(before) >= goal || static_cast<double>(before + mine) < goal) return;
-        bool chosen = false;
-        each_candidate([&](float below, int id) {
-            before += weigh(below);
-            if (chosen || static_cast<double>(before) < goal) return;
-            chosen = true;
-            team.first().token = id;
-        });
+        const bool here = static_cast<double>(before) < goal && static_cast<double>(before + mine) >= goal;
+        // The warp of the thread in whose part the goal lies goes through that part together.
+        const unsigned which = __ballot_sync(0xffffffffu, here);
+        if (which == 0) return;
+        const int lane = threadIdx.x % 32, source = __ffs(which) - 1;
+        Wide sum = __shfl_sync(0xffffffffu, before, source);
+        const int begin = __shfl_sync(0xffffffffu, part.begin, source),
+                  end = __shfl_sync(0xffffffffu, part.end, source);
+        for (int i = begin; i < end; i += 32) {
+            const float below = i + lane < end ? part.values[i + lane] - largest : nothing;
+            Wide through = below != nothing && below >= floor ? weigh(below) : 0;
+            for (int offset = 1; offset < 32; offset *= 2) {
+                const Wide other = __shfl_up_sync(0xffffffffu, through, offset);
+                if (lane >= offset) through += other;
+            }
+            const unsigned reached = __ballot_sync(0xffffffffu, static_cast<double>(sum + through) >= goal);
+            if (reached != 0) {
+                if (lane == 0) team.first().token = part.first + i + __ffs(reached) - 1;
+                return;
+            }
+            sum += __shfl_sync(0xffffffffu, through, 31);
+        }
     }
 
     /// By falling logits. limit: how many are kept, or 0; total: the weight of all, where there is no limit.
     __device__ void choose_by_boundaries(int limit, Wide total) {
-        if (limit > 0) total = find_boundary(limit, false).weight;
+        count_digits<true>(0, 20, 11);
+        const Digits first = add_digits<true>();
+        if (limit > 0) total = find_boundary(first, limit, false).weight;
         if (choice.top_p < 1.0f)
-            total =
-                find_boundary(static_cast<double>(choice.top_p) * static_cast<double>(total), true).weight;
-        choose_at(find_boundary(choice.uniform * static_cast<double>(total), true));
+            total = find_boundary(first, static_cast<double>(choice.top_p) * static_cast<double>(total), true)
+                        .weight;
+        choose_at(find_boundary(first, choice.uniform * static_cast<double>(total), true));
     }
 
-    /// The same by sorting; count: how many candidates there are; before: of them before this thread's.
-    __device__ void choose_from_list(int count, Wide before, int limit, Wide total) {
-        Memory& first = team.first();
+    /// Lists the candidates in the first block's memory, in no order. Returns their number; a list of more
+    /// than most_listed is not made.
+    __device__ int list_candidates() {
+        Memory& memory = team.memory;
+        if (threadIdx.x == 0) memory.listed = 0;
+        __syncthreads();
         each_candidate([&](float below, int id) {
-            first.list[before++] = static_cast<Wide>(key_of(below)) << 32 | static_cast<uint32_t>(id);
+            const uint32_t place = atomicAdd(&memory.listed, 1u);
+            if (place < most_listed)
+                memory.list[place] = static_cast<Wide>(key_of(below)) << 32 | static_cast<uint32_t>(id);
         });
+        __syncthreads();
+        const auto own = static_cast<int>(memory.listed);
+        Wide before = 0;
+        const auto count = static_cast<int>(team.sum_of_blocks(static_cast<Wide>(own), before));
+        if (count > most_listed) return count;
+        if (team.rank() > 0)
+            for (int i = threadIdx.x; i < own; i += threads) team.first().list[before + i] = memory.list[i];
         team.sync();
-        if (Team<blocks>::rank() != 0) return;
+        return count;
+    }
+
+    /// By sorting; the first block's work.
+    __device__ void choose_from_list(int count, int limit, Wide total) {
+        Memory& memory = team.memory;
         int padded = 1;
         while (padded < count) padded *= 2;
-        for (int i = count + threadIdx.x; i < padded; i += threads) first.list[i] = ~Wide{0};
-        sort_list(first.list, padded);
+        for (int i = count + threadIdx.x; i < padded; i += threads) memory.list[i] = ~Wide{0};
+        sort_list(memory.list, padded);
         const int kept = limit > 0 ? min(limit, count) : count;
         // A thread's neighbouring entries, and the weights up to each.
         constexpr int own = most_listed / threads;
         const int begin = threadIdx.x * own;
         Wide through[own], sum = 0, weight_before = 0;
-        for (int i = 0; i < own; ++i)
-            through[i] = sum +=
-                begin + i < kept ? weigh(below_of(static_cast<uint32_t>(first.list[begin + i] >> 32))) : 0;
+        for (int i = 0; i < own; ++i) {
+            if (begin + i < kept) sum += weigh(below_of(static_cast<uint32_t>(memory.list[begin + i] >> 32)));
+            through[i] = sum;
+        }
         const Wide listed = team.sum_of_threads(sum, weight_before);
         if (limit > 0) total = listed;
         /// The place of the entry where the sum reaches `goal`, else the last one's.
         auto reach = [&](double goal) {
-            if (threadIdx.x == 0) team.memory.digit = kept - 1, team.memory.found[0] = listed;
+            if (threadIdx.x == 0) memory.digit = kept - 1, memory.found[0] = listed;
             __syncthreads();
             for (int i = 0; i < own; ++i) {
                 const Wide low = weight_before + (i > 0 ? through[i - 1] : 0),
                            high = weight_before + through[i];
                 if (begin + i < kept && static_cast<double>(low) < goal && static_cast<double>(high) >= goal)
-                    team.memory.digit = begin + i, team.memory.found[0] = high;
+                    memory.digit = begin + i, memory.found[0] = high;
             }
             __syncthreads();
         };
         if (choice.top_p < 1.0f) {
             reach(static_cast<double>(choice.top_p) * static_cast<double>(total));
-            total = team.memory.found[0];
+            total = memory.found[0];
             __syncthreads();
         }
         reach(choice.uniform * static_cast<double>(total));
         if (threadIdx.x == 0)
-            first.token = static_cast<int32_t>(static_cast<uint32_t>(first.list[team.memory.digit]));
+            memory.token = static_cast<int32_t>(static_cast<uint32_t>(memory.list[memory.digit]));
     }
 
-    /// Lowers the number of candidates to those in the first digits that hold `limit` of them.
-    __device__ void keep_first_digits(int limit) {
+    /// Whether top-k cuts candidates off; then only those in the first digits that hold `top_k` of them stay
+    /// candidates.
+    __device__ bool keep_first_digits() {
+        count_digits<false>(0, 20, 11);
+        const Digits mine = add_digits<false>();
+        if (mine.all <= static_cast<Wide>(choice.top_k)) return false;
         Wide count = 0, weight = 0;
-        count_digits(0, 20, 11, false);
-        const uint32_t digit = find_digit(limit, false, count, weight);
+        const uint32_t digit = find_digit(mine, choice.top_k, false, count, weight);
         floor = fmaxf(floor, below_of(((digit + 1) << 20) - 1));
+        return true;
+    }
+
+    /// Tokens that even together weigh less than the part that top-p cuts off are no candidates. Returns the
+    /// weight of all before.
+    __device__ Wide keep_heavy() {
+        Wide mine = 0, candidates = 0;
+        each_candidate([&](float below, int) { mine += weigh(below), ++candidates; });
+        const Wide total = team.sum(mine);
+        candidates = team.sum(candidates);
+        const double least = static_cast<double>(total) / weigh.one *
+                             (1.0 - static_cast<double>(choice.top_p)) / static_cast<double>(candidates);
+        if (least > 0) floor = fmaxf(floor, below_for(least));
+        return total;
     }
 
     __device__ void choose() {
         floor = choice.min_p > 0 ? below_for(choice.min_p) : -INFINITY;
-        Wide before = 0, total = 0;
-        int count = columns, limit = 0;
-        if (choice.top_k > 0 && choice.top_k < columns) {
-            count = static_cast<int>(count_candidates(before));
-            if (choice.top_k < count) limit = choice.top_k;
-        }
-        if (limit == 0 && choice.top_p >= 1.0f) return choose_in_place();
         const float all = floor;
-        if (limit > 0) {
-            keep_first_digits(limit);
-        } else {
-            Wide mine = 0, candidates = 0;
-            each_candidate([&](float below, int) { mine += weigh(below), ++candidates; });
-            total = team.sum(mine);
-            candidates = team.sum(candidates);
-            // Tokens that even together weigh less than the part to be cut off need no sorting.
-            const double least = static_cast<double>(total) / weigh.one *
-                                 (1.0 - static_cast<double>(choice.top_p)) / static_cast<double>(candidates);
-            if (least > 0) floor = fmaxf(floor, below_for(least));
+        const bool limited = choice.top_k > 0 && choice.top_k < columns && keep_first_digits();
+        if (!limited && choice.top_p >= 1.0f) return choose_in_place();
+        const int limit = limited ? choice.top_k : 0;
+        const Wide total = limited ? 0 : keep_heavy();
+        const int count = list_candidates();
+        if (count <= most_listed) {
+            if (team.rank() == 0) choose_from_list(count, limit, total);
+            return;
         }
-        count = static_cast<int>(count_candidates(before));
-        if (count <= most_listed) return choose_from_list(count, before, limit, total);
+        team.sync();  // lists make room for histograms
         floor = all;
         choose_by_boundaries(limit, total);
     }
@@ -331,19 +432,23 @@ struct Row {
 
 /// Log-probability and rank of the row's token by its raw logits. Fixed order of sums.
 template <int blocks>
-__device__ void describe(Team<blocks>& team, const Call& call, int64_t row, const Part& part, int32_t token) {
-    const float* logits = call.logits + row * call.stride;
-    const float own = logits[token];
-    Wide best = 0, above = 0, mine = 0;
-    for (int i = threadIdx.x; i < part.count; i += threads) {
-        const float logit = logits[part.first + i];
-        best = max(best, static_cast<Wide>(ordered_bits(logit)));
-        above += logit > own;
+__device__ void describe(Team<blocks>& team, const Call& call, int64_t row, const RowSampling& choice,
+                         const Part& part, float largest, int32_t token) {
+    const float own = call.logits[row * call.stride + token];
+    const float* logits = part.values;
+    if (is_changed(choice)) {
+        logits = call.logits + row * call.stride + part.first;
+        Wide best = 0;
+        for (int i = threadIdx.x; i < part.count; i += threads)
+            best = max(best, static_cast<Wide>(ordered_bits(logits[i])));
+        largest = from_ordered_bits(static_cast<uint32_t>(team.largest(best)));
     }
-    const float largest = from_ordered_bits(static_cast<uint32_t>(team.largest(best)));
     const Weigher weigh(1.0f, call.columns);
-    for (int i = threadIdx.x; i < part.count; i += threads)
-        mine += weigh(__fsub_rn(logits[part.first + i], largest));
+    Wide above = 0, mine = 0;
+    for (int i = threadIdx.x; i < part.count; i += threads) {
+        above += logits[i] > own;
+        mine += weigh(__fsub_rn(logits[i], largest));
+    }
     above = team.sum(above);
     const double normalizer = largest + log(static_cast<double>(team.sum(mine)) / weigh.one);
     if (team.rank() != 0 || threadIdx.x != 0) return;
@@ -363,29 +468,28 @@ __global__ void __launch_bounds__(threads) sample_rows(const Call call) {
     const int64_t row = blockIdx.x / blocks;
     const RowSampling choice = call.rows[row];
     const Part part = part_of<blocks>(call, reinterpret_cast<float*>(dynamic + sizeof(Memory)));
-    const bool finite = load(call, row, choice, part);
-    edit(call, choice, part);
-    const Wide broken = team.sum(finite || threadIdx.x != 0 ? 0 : 1);
-    const Largest largest = find_largest(team, part);
-    if (threadIdx.x == 0) memory.token = max(largest.token, 0);
-    team.sync();
-    if (broken == 0 && largest.token >= 0 && choice.temperature >= least_temperature) {
+    const Largest largest = read_row(team, call, row, choice, part);
+    int32_t token = max(largest.token, 0);
+    if (largest.token >= 0 && choice.temperature >= least_temperature) {
+        if (threadIdx.x == 0) memory.token = token;
+        team.sync();
         Row<blocks> work{team,          part, choice,      Weigher(choice.temperature, call.columns),
                          largest.logit, 0.0f, call.columns};
         work.choose();
+        team.sync();
+        token = team.first().token;
     }
-    team.sync();
-    const int32_t token = broken == 0 ? team.first().token : 0;
     if (team.rank() == 0 && threadIdx.x == 0) {
-        const SamplingStatus status = broken > 0          ? SamplingStatus::not_finite
+        const SamplingStatus status = !largest.finite     ? SamplingStatus::not_finite
                                       : largest.token < 0 ? SamplingStatus::nothing_left
                                                           : SamplingStatus::chosen;
         call.results[4 * row] = token;
         call.results[4 * row + 1] = static_cast<int32_t>(status);
         call.results[4 * row + 2] = call.results[4 * row + 3] = 0;
+        if (call.chosen && choice.slot >= 0) call.chosen[choice.slot] = token;
         if (call.normalizers) call.normalizers[row] = NAN;
     }
-    if (call.normalizers && broken == 0) describe(team, call, row, part, token);
+    if (call.normalizers && largest.finite) describe(team, call, row, choice, part, largest.logit, token);
     team.sync();  // a block's memory stays until all have read it
 }
 
@@ -402,10 +506,10 @@ __global__ void normalize(const double* normalizers, int count, int32_t* ids, fl
 constexpr int cluster_blocks = 8;
 
 size_t shared_bytes(int64_t columns, SamplingForm form) {
-    const size_t part =
-        form == SamplingForm::block
-            ? 0
-            : static_cast<size_t>((columns + cluster_blocks - 1) / cluster_blocks) * sizeof(float);
+    const size_t part = form == SamplingForm::block
+                            ? 0
+                            : static_cast<size_t>((columns + cluster_blocks - 1) / cluster_blocks + 3) / 4 *
+                                  4 * sizeof(float);
     return sizeof(Memory) + part;
 }
 
@@ -444,7 +548,7 @@ SamplingForm sampling_form(int64_t columns) {
 }
 
 bool fits_sampling(int64_t columns, int64_t logprobs) {
-    return columns <= INT32_MAX / 2 && (logprobs <= 0 || fits_wide_top_k(columns, logprobs));
+    return columns <= 1 << 20 && (logprobs <= 0 || fits_wide_top_k(columns, logprobs));
 }
 
 size_t sampling_scratch_bytes(int64_t rows, int64_t columns, int64_t logprobs, SamplingForm form) {
@@ -468,6 +572,7 @@ void sample(const Tensor& logits, const SamplingBatch& batch, const Sampled& res
               .edits = static_cast<const LogitEdit*>(batch.edits.raw()),
               .masks = static_cast<const uint32_t*>(batch.masks.raw()),
               .results = result.rows.data<int32_t>(),
+              .chosen = static_cast<int32_t*>(batch.chosen.raw()),
               .normalizers = batch.logprobs >= 0 ? reinterpret_cast<double*>(memory) : nullptr,
               .scratch = reinterpret_cast<float*>(memory + used)};
     if (form == SamplingForm::block) used += aligned(static_cast<size_t>(rows * columns) * sizeof(float));

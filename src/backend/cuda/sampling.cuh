@@ -16,6 +16,7 @@ namespace sheaf::cuda::sampling {
 constexpr int threads = 1024, warps = threads / 32;
 constexpr int digits = 2048;          // of a key at a time
 constexpr int most_listed = 4096;     // candidates that are sorted as a list
+constexpr int most_pieces = 4;        // of a weight in a histogram: shared memory adds 32 bits at a time
 constexpr int most_exchanges = 24;    // values that the blocks of a row tell each other in one kernel
 constexpr float nothing = -INFINITY;  // what a masked logit is
 
@@ -26,7 +27,7 @@ struct Memory {
     union {
         struct {
             uint32_t counts[digits];
-            Wide weights[digits];
+            uint32_t weights[most_pieces][digits];  // sums of pieces of weights
         } histogram;
         Wide list[most_listed];  // key, then id: in the order of candidates when sorted
     };
@@ -35,11 +36,15 @@ struct Memory {
     Wide found[2];
     int32_t token;
     uint32_t digit;
+    uint32_t listed;
 };
 
 /// The blocks of one row. `blocks` 1: a block alone.
 template <int blocks>
 struct Team {
+    /// A block of a team has at most 2^17 logits, one alone 2^20: sums of pieces stay below 2^32.
+    static constexpr int piece_bits = blocks > 1 ? 15 : 12, pieces = blocks > 1 ? 3 : 4;
+
     Memory& memory;
     int next_exchange = 0;  // the same in all threads
 

@@ -22,6 +22,9 @@ bool fits_sampling(int64_t columns, int64_t logprobs);
 
 size_t sampling_scratch_bytes(int64_t rows, int64_t columns, int64_t logprobs, SamplingForm form);
 
+/// See Ops::known_tokens; result i32, in the shape of token_ids. An entry outside `chosen` gives -1.
+void known_tokens(const Tensor& token_ids, const Tensor& chosen, const Tensor& result, cudaStream_t stream);
+
 /// logits f32 (rows, columns); `result` made by the caller in the shapes of Sampled.
 void sample(const Tensor& logits, const SamplingBatch& batch, const Sampled& result, const Tensor& scratch,
             SamplingForm form, cudaStream_t stream);

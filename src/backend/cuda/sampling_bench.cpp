@@ -40,7 +40,8 @@ float milliseconds(const Kind& kind, int64_t rows, SamplingForm form, const Devi
     for (int i = -2; i < repeats; ++i) {
         if (i == 0) check(cudaEventRecord(begin, stream), "bench");
         const int64_t first = (i + 2) % turns * rows;
-        sample(logits.view().rows(first, first + rows), {choices, {}, {}, kind.logprobs},
+        sample(logits.view().rows(first, first + rows),
+               {.rows = choices, .edits = {}, .masks = {}, .chosen = {}, .logprobs = kind.logprobs},
                {chosen, ids, logprobs}, scratch, form, stream);
     }
     check(cudaEventRecord(end, stream), "bench");

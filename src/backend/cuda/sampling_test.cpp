@@ -112,6 +112,7 @@ Case make_case(int64_t rows, int64_t vocabulary, uint64_t key, int32_t logprobs)
         RowSampling row = random_choice(dice, vocabulary);
         if (dice.below(3) == 0) add_edits(all, row, i, dice);
         if (dice.below(4) == 0) row.limit = static_cast<int32_t>(vocabulary - vocabulary / 7);
+        row.slot = static_cast<int32_t>(i % 2 == 0 ? rows - 1 - i : -1);
         all.records.rows.push_back(row);
         constexpr float infinity = std::numeric_limits<float>::infinity();
         if (i % 11 == 7)
@@ -151,15 +152,22 @@ Answer by_gpu(const Case& all, SamplingForm form) {
     if (!records.masks.empty()) masks.copy_in(records.masks.data());
     const DeviceTensor chosen(DType::i32, Shape{all.rows, 4}), ids(DType::i32, Shape{all.rows, best}),
         logprobs(DType::f32, Shape{all.rows, best});
+    const DeviceTensor kept(Shape{all.rows}, std::vector<int32_t>(static_cast<size_t>(all.rows), -1));
     const DeviceTensor scratch(
         DType::u8, Shape{static_cast<int64_t>(
                        sampling_scratch_bytes(all.rows, all.vocabulary, records.logprobs, form) + 1)});
-    sample(logits, {rows, edits, masks, records.logprobs}, {chosen, ids, logprobs}, scratch, form, nullptr);
+    sample(logits,
+           {.rows = rows, .edits = edits, .masks = masks, .chosen = kept, .logprobs = records.logprobs},
+           {chosen, ids, logprobs}, scratch, form, nullptr);
+    const std::vector<int32_t> results = chosen.integers(), by_slot = kept.integers();
+    for (size_t i = 0; i < records.rows.size(); ++i) {
+        if (records.rows[i].slot < 0) continue;
+        EXPECT_EQ(by_slot[static_cast<size_t>(records.rows[i].slot)], results[4 * i]) << "row " << i;
+    }
     Answer answer;
-    const std::vector<int32_t> words_of_rows = chosen.integers();
     answer.rows.resize(static_cast<size_t>(all.rows));
-    std::memcpy(static_cast<void*>(answer.rows.data()), words_of_rows.data(),
-                words_of_rows.size() * sizeof(int32_t));
+    std::memcpy(static_cast<void*>(answer.rows.data()), results.data(),
+                results.size() * sizeof(int32_t));
     if (best > 0) {
         answer.best_ids = ids.integers();
         answer.best_logprobs = logprobs.floats();
@@ -222,6 +230,13 @@ TEST(CudaSampling, LogProbabilities) {
     compare(4, 248320, 303, 64);
 }
 
+TEST(CudaSampling, TokensChosenBefore) {
+    const DeviceTensor chosen(Shape{4}, {70, 71, 72, 73});
+    const DeviceTensor tokens(Shape{7}, {5, -1, 0, -4, 9, -3, -2}), result(DType::i32, Shape{7});
+    known_tokens(tokens, chosen, result, nullptr);
+    EXPECT_EQ(result.integers(), (std::vector<int32_t>{5, 70, 0, 73, 9, 72, 71}));
+}
+
 /// A row's token is a matter of the row alone, bit for bit.
 TEST(CudaSampling, CompanyChangesNothing) {
     const Case all = make_case(40, 30011, 400, 3);
@@ -230,6 +245,7 @@ TEST(CudaSampling, CompanyChangesNothing) {
         Case one{.rows = 1, .vocabulary = all.vocabulary, .logits = {}, .records = all.records};
         one.logits.assign(all.row(i).begin(), all.row(i).end());
         one.records.rows = {all.records.rows[static_cast<size_t>(i)]};
+        one.records.rows[0].slot = -1;
         const Answer alone = by_gpu(one, sampling_form(all.vocabulary));
         EXPECT_EQ(std::memcmp(alone.rows.data(), &together.rows[static_cast<size_t>(i)], sizeof(SampledRow)),
                   0);
