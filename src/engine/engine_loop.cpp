@@ -124,7 +124,8 @@ EngineLoop::EngineLoop(std::shared_ptr<const Model> model, std::shared_ptr<Machi
     pool_.reset(make_pool(model_->config, *machine_, options_));
     runner_->attach(*pool_);
     if (machine_->dedicated_memory()) log_split(before - std::min(before, after));
-    scheduler_ = std::make_unique<Scheduler>(*pool_, options_.max_num_seqs, options_.max_num_batched_tokens);
+    scheduler_ = std::make_unique<Scheduler>(*pool_, options_.max_num_seqs, options_.max_num_batched_tokens,
+                                             machine_->prompt_cut());
     publish_stats();
     thread_ = std::thread([this] { loop(); });
 }

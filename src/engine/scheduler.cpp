@@ -41,6 +41,20 @@ bool Scheduler::make_room(Sequence* sequence, int64_t tokens) {
     return true;
 }
 
+/// Of a sequence that has more than one pending.
+int32_t Scheduler::tokens_to_read(const Sequence& sequence, int32_t budget) const {
+    int32_t count = std::min(sequence.pending(), budget);
+    if (sequence.params.prompt_logprobs >= 0)
+        count = std::min(count, std::max(prompt_logprobs_chunk, 2 * prompt_cut_));
+    if (prompt_cut_ <= 1) return count;
+    if (sequence.cached >= sequence.prompt_size) return 1;  // generated before, by steps of one token
+    const int32_t end = sequence.cached + count;
+    if (end >= sequence.prompt_size) return sequence.prompt_size - sequence.cached;
+    // A short rest would be computed as generated tokens are.
+    const int32_t last_cut = std::min(end, sequence.prompt_size - prompt_cut_) / prompt_cut_ * prompt_cut_;
+    return std::max(last_cut - sequence.cached, 0);
+}
+
 std::vector<Slice> Scheduler::plan() {
     while (admit()) {
     }
@@ -58,8 +72,8 @@ std::vector<Slice> Scheduler::plan() {
     for (size_t i = 0; i < running_.size() && budget > 0; ++i) {
         Sequence* sequence = running_[i].get();
         if (sequence->pending() <= 1) continue;
-        int32_t count = std::min(sequence->pending(), budget);
-        if (sequence->params.prompt_logprobs >= 0) count = std::min(count, prompt_logprobs_chunk);
+        const int32_t count = tokens_to_read(*sequence, budget);
+        if (count == 0) continue;
         slices.push_back({sequence, count});
         budget -= count;
     }

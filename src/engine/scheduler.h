@@ -5,6 +5,7 @@
 // not know tensors' contents or text.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <vector>
@@ -22,8 +23,14 @@ struct Slice {
 
 class Scheduler {
   public:
-    Scheduler(CachePool& pool, int32_t max_num_seqs, int32_t max_num_batched_tokens)
-        : pool_(pool), max_num_seqs_(max_num_seqs), max_num_batched_tokens_(max_num_batched_tokens) {}
+    /// prompt_cut: Machine::prompt_cut().
+    Scheduler(CachePool& pool, int32_t max_num_seqs, int32_t max_num_batched_tokens, int32_t prompt_cut = 1)
+        : pool_(pool),
+          max_num_seqs_(max_num_seqs),
+          max_num_batched_tokens_(prompt_cut > 1
+                                      ? std::max(max_num_batched_tokens, max_num_seqs + 2 * prompt_cut)
+                                      : max_num_batched_tokens),
+          prompt_cut_(prompt_cut) {}
 
     void add(std::unique_ptr<Sequence> sequence) { waiting_.push_back(std::move(sequence)); }
     /// The slices of the next step; empty when there is nothing to do. The slices' memory is reserved.
@@ -46,8 +53,10 @@ class Scheduler {
     bool admit();
     bool make_room(Sequence* sequence, int64_t tokens);
 
+    int32_t tokens_to_read(const Sequence& sequence, int32_t budget) const;
+
     CachePool& pool_;
-    int32_t max_num_seqs_, max_num_batched_tokens_;
+    int32_t max_num_seqs_, max_num_batched_tokens_, prompt_cut_;
     uint64_t preemptions_ = 0;
     std::vector<std::unique_ptr<Sequence>> running_;  // oldest first
     std::deque<std::unique_ptr<Sequence>> waiting_;

@@ -131,6 +131,25 @@ TEST_F(SchedulerTest, PromptLogprobsBoundTheChunk) {
     EXPECT_LE(slices[0].count, Scheduler::prompt_logprobs_chunk);
 }
 
+TEST_F(SchedulerTest, CutsPromptsWhereTheMachineWantsIt) {
+    Scheduler cutting(pool, /*max_num_seqs=*/3, /*max_num_batched_tokens=*/2, /*prompt_cut=*/4);
+    auto owned = std::make_unique<Sequence>();
+    Sequence* sequence = owned.get();
+    sequence->ticket = std::make_shared<Ticket>();
+    sequence->tokens.resize(21);  // of which 3 were generated before it was preempted
+    sequence->prompt_size = 18;
+    cutting.add(std::move(owned));
+    std::vector<int32_t> counts;
+    while (sequence->pending() > 0) {
+        const auto slices = cutting.plan();
+        ASSERT_EQ(slices.size(), 1u);
+        counts.push_back(slices[0].count);
+        sequence->cached += slices[0].count;
+    }
+    EXPECT_EQ(counts, (std::vector<int32_t>{8, 10, 1, 1, 1}));
+    cutting.remove(sequence);
+}
+
 TEST_F(SchedulerTest, RandomLifeKeepsTheLedger) {
     uint64_t state = 1;
     auto random = [&](uint64_t n) {

@@ -64,6 +64,11 @@ class Machine {
     /// it.
     virtual bool dedicated_memory() const { return false; }
 
+    /// What is computed for a prompt does not depend on how it is cut into steps if each cut is at a multiple
+    /// of so many tokens, with at least as many after the last one, and what follows the prompt comes one
+    /// token at a time. 1: however it is cut. 0: it depends, more or less.
+    virtual int32_t prompt_cut() const { return 0; }
+
     /// What broke it for good (a fault of the device), empty while it computes: after a fault nothing that it
     /// says may be taken for a result.
     virtual std::string fault() const { return {}; }

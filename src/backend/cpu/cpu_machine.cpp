@@ -88,6 +88,7 @@ class CpuMachine : public Machine {
         const int threads = pool_.thread_count();
         return fmt::format("cpu ({}, {} thread{})", isa_name(isa_), threads, threads == 1 ? "" : "s");
     }
+    int32_t prompt_cut() const override { return 1; }
     ComputeType compute_type() const override { return compute_; }
     size_t total_memory() const override { return total_memory_bytes(); }
     size_t available_memory() const override { return available_memory_bytes(); }

@@ -79,6 +79,10 @@ MoePath moe_path(const MoeShape& shape) {
     return MoePath::plain;
 }
 
+bool router_in_one_launch(int64_t tokens) {
+    return tokens == 1 && !forced.linear;
+}
+
 Fill stream_fill() {
     // Experts at 1 token, us: bulk 35.1, lanes 37.0; bf16 head: 641, 1382; (4096, 8192) int4: 9.9, 9.4.
     const bool has_bulk = device_limits().architecture >= 90;

@@ -37,6 +37,9 @@ struct MoeShape {
 };
 MoePath moe_path(const MoeShape& shape);
 
+/// Whether the router's product of one token is done by a kernel of its own, whose sums have another order.
+bool router_in_one_launch(int64_t tokens);
+
 /// How the rings of the pipelined kernels are filled: by bulk copies of one lane (compute capability 9.0), or
 /// by the cp.async of all lanes of four warps.
 enum class Fill : int32_t { bulk, lanes };

@@ -109,7 +109,7 @@ void moe_on_tiles(const Tensor& x, const Routing& routing, const CudaExperts& ex
 }
 
 bool router_in_one(const DeviceMatrix& w, const Tensor& x) {
-    return w.store == Store::bf16 && in_vectors(x) && x.size(0) == 1;
+    return w.store == Store::bf16 && in_vectors(x) && router_in_one_launch(x.size(0));
 }
 
 /// A router with the rows of zeros that fill its last block as experts, so that rows of logits are aligned.
