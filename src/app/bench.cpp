@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <string_view>
+#include <vector>
 
 #include "app/bench_steps.h"
 #include "app/commands.h"
@@ -31,6 +34,27 @@ std::vector<int64_t> numbers(const Options& options, const char* name, int64_t l
         values.push_back(*value);
     }
     return values;
+}
+
+struct Prompts {
+    int64_t count, tokens;
+};
+
+/// "4096,8x2048": one prompt of 4,096 tokens, eight of 2,048.
+std::vector<Prompts> read_prompts(const Options& options) {
+    std::vector<Prompts> all;
+    const std::string text = options.text("prefill");
+    if (text.empty() || text == "none") return all;
+    for (const std::string_view word : option_values::split(text, ',')) {
+        const size_t cross = word.find('x');
+        const auto count =
+            cross == word.npos ? std::optional<int64_t>(1) : option_values::read_size(word.substr(0, cross));
+        const auto tokens = option_values::read_size(cross == word.npos ? word : word.substr(cross + 1));
+        if (!count || !tokens || *count < 1 || *tokens < 1)
+            throw UsageError(fmt::format("--prefill {}: lengths such as 512,4096 or 8x2048 are due", text));
+        all.push_back({*count, *tokens});
+    }
+    return all;
 }
 
 class Rows {
@@ -66,6 +90,7 @@ class Rows {
                          {"peak_flops", peaks_.flops_per_second},
                          {"fraction_of_peak", fraction},
                          {"ceiling_tokens_per_second", ceiling},
+                         {"distinct_experts_per_layer", step.experts},
                          {"device", device_},
                          {"threads", threads_},
                          {"layers", layers_},
@@ -74,7 +99,8 @@ class Rows {
             {phase, std::to_string(batch), std::to_string(context), fmt::format("{:.1f}", speed),
              least > 0 ? fmt::format("{:.0f}", ceiling) : "-", fmt::format("{:.2f}", 1e3 * step.seconds),
              fmt::format("{:.3f}", step.bytes / 1e9), fmt::format("{:.2f}", step.operations / 1e9),
-             fmt::format("{:.0f} % of {}", 100 * fraction, memory >= compute ? "bandwidth" : "compute")});
+             fmt::format("{:.0f} % of {}", 100 * fraction, memory >= compute ? "bandwidth" : "compute"),
+             step.experts > 0 ? fmt::format("{:.1f}", step.experts) : "-"});
         log::info("{} batch {} context {}: {:.1f} tokens/s", phase, batch, context, speed);
     }
 
@@ -94,21 +120,22 @@ class Rows {
     int64_t threads_, layers_;
     std::string dtype_;
     Json json_ = Json::array();
-    std::vector<std::vector<std::string>> table_ = {
-        {"phase", "batch", "context", "tokens/s", "ceiling", "ms per step", "GB", "GFLOP", "of the peak"}};
+    std::vector<std::vector<std::string>> table_ = {{"phase", "batch", "context", "tokens/s", "ceiling",
+                                                     "ms per step", "GB", "GFLOP", "of the peak", "experts"}};
 };
 
 }  // namespace
 
 int run_bench(const Options& options) {
-    const auto batches = numbers(options, "batch", 1), contexts = numbers(options, "context", 0),
-               prompts = numbers(options, "prefill", 1);
+    const auto batches = numbers(options, "batch", 1), contexts = numbers(options, "context", 0);
+    const std::vector<Prompts> prompts = read_prompts(options);
     const LoadedModel loaded =
         load_wanted_model(options.model(), make_wanted_machine(options), options, {}, RandomBy::machine);
     Rows rows(options, loaded);
     StepBench bench(loaded.model, *loaded.machine, static_cast<int>(options.integer("repeat")),
                     options.text("routing"));
-    for (const int64_t tokens : prompts) rows.add("prefill", 1, tokens, bench.prefill(tokens));
+    for (const auto& [count, tokens] : prompts)
+        rows.add("prefill", count, tokens, bench.prefill(count, tokens));
     for (const int64_t context : contexts)
         for (const int64_t batch : batches) rows.add("decode", batch, context, bench.decode(batch, context));
     rows.finish(options.text("json"));

@@ -1,13 +1,13 @@
-// An Ops whose router is overruled: tokens go to experts drawn by a fixed pattern, so that a measurement says
-// how many experts a batch touches. Everything else, the router's own work included, is the inner Ops'. Used
-// by the bench. Must not know the model.
+// Routing for measurements: an Ops whose router is overruled, so that tokens go to experts drawn by a fixed
+// pattern (everything else, the router's own work included, is the inner Ops'), and one that counts the
+// experts that steps touch. Used by the bench. Must not know the model.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
 
-#include "ops/ops.h"
+#include "ops/forwarding.h"
 
 namespace sheaf {
 
@@ -16,5 +16,21 @@ namespace sheaf {
 /// step's batch must be staged.
 std::unique_ptr<Ops> make_routed_ops(Machine& machine, const std::string& pattern, int64_t layers,
                                      int64_t experts, int64_t top_k);
+
+/// Counts the distinct experts of every routing that passes. Waits for each: not for timed or recorded steps.
+class ExpertCounter final : public ForwardingOps {
+  public:
+    using ForwardingOps::ForwardingOps;
+
+    Routing route(const Tensor& x, const Linear& router, int64_t top_k) override;
+    std::pair<Routing, Tensor> route_with_shared(const Tensor& x, const Linear& router,
+                                                 const Linear& shared_gate, int64_t top_k) override;
+    /// Per routing; 0 when there was none.
+    double mean() const { return routings_ > 0 ? distinct_ / routings_ : 0; }
+
+  private:
+    void count(const Routing& routing);
+    double distinct_ = 0, routings_ = 0;
+};
 
 }  // namespace sheaf

@@ -70,6 +70,9 @@ class Workload {
         : vocabulary_(model->config.text.vocab_size),
           pool_(model->config.text, machine, static_cast<int32_t>(sequences),
                 static_cast<int32_t>(sequences * ((most_tokens + block_size - 1) / block_size)), block_size),
+          model_(model),
+          machine_(machine),
+          routing_(routing),
           runner_(model, make_bench_ops(machine, routing, model->config.text), pool_.kv(), pool_.state()) {
         for (int64_t i = 0; i < sequences; ++i) {
             memory_.push_back(pool_.acquire());
@@ -77,8 +80,23 @@ class Workload {
         }
     }
 
+    /// Distinct experts that a step of one token each touches, mean of the layers.
+    double touched_experts(int64_t context) {
+        auto counter =
+            std::make_unique<ExpertCounter>(make_bench_ops(machine_, routing_, model_->config.text));
+        const ExpertCounter& count = *counter;
+        GraphRunner runner(model_, std::move(counter), pool_.kv(), pool_.state(), {.replay = false});
+        step(runner, context, 1, 0, true);
+        return count.mean();
+    }
+
+    void step(int64_t context, int64_t tokens, uint64_t seed, bool logits) {
+        step(runner_, context, tokens, seed, logits);
+    }
+
+  private:
     /// One step; only the last token of each sequence gets logits, and only with `logits`.
-    void step(int64_t context, int64_t count, uint64_t seed, bool logits) {
+    void step(GraphRunner& runner, int64_t context, int64_t count, uint64_t seed, bool logits) {
         const auto sequences = static_cast<int64_t>(memory_.size()), tokens = sequences * count;
         StepInput input;
         for (int64_t i = 0; i < tokens; ++i)
@@ -96,13 +114,12 @@ class Workload {
         }
         // A step ends when the tokens that it chose can be read.
         input.sampling.rows.resize(input.output_rows.size());
-        const StepResult result = runner_.run(input);
+        const StepResult result = runner.run(input);
         const Tensor read = logits ? result.sampled.rows : result.logits.rows(0, 1);
         host_.resize(read.bytes());
-        runner_.ops().download(read, host_.data());
+        runner.ops().download(read, host_.data());
     }
 
-  private:
     static std::unique_ptr<Ops> make_bench_ops(Machine& machine, const std::string& routing,
                                                const TextConfig& text) {
         if (routing == "natural") return machine.make_ops();
@@ -112,6 +129,9 @@ class Workload {
 
     int64_t vocabulary_;
     CachePool pool_;
+    std::shared_ptr<Model> model_;
+    Machine& machine_;
+    std::string routing_;
     GraphRunner runner_;
     std::vector<SequenceMemory> memory_;
     std::vector<std::byte> host_;
@@ -144,6 +164,7 @@ StepTime StepBench::decode(int64_t batch, int64_t context) {
     StepTime result;
     result.tokens = batch;
     result.seconds = median_seconds(repeat_, [&](uint64_t seed) { workload.step(context, 1, seed, true); });
+    if (text.num_experts > 0) result.experts = workload.touched_experts(context);
     ResidentCost cost(text, batch, batch);
     model_->text.for_each_weight(model_->config, cost);
     const double sequences = static_cast<double>(batch), tokens = static_cast<double>(context + 1);
@@ -155,12 +176,13 @@ StepTime StepBench::decode(int64_t batch, int64_t context) {
     return result;
 }
 
-StepTime StepBench::prefill(int64_t tokens) {
-    const int64_t largest_chunk = machine_.dedicated_memory() ? 8192 : 2048;
+StepTime StepBench::prefill(int64_t prompts, int64_t tokens) {
+    const int64_t most_rows = machine_.dedicated_memory() ? 8192 : 2048,
+                  largest_chunk = std::max<int64_t>(1, most_rows / prompts);
     const TextConfig& text = model_->config.text;
-    Workload workload(model_, machine_, routing_, 1, tokens);
+    Workload workload(model_, machine_, routing_, prompts, tokens);
     StepTime result;
-    result.tokens = tokens;
+    result.tokens = prompts * tokens;
     result.seconds = median_seconds(repeat_, [&](uint64_t seed) {
         for (int64_t first = 0; first < tokens; first += largest_chunk) {
             const int64_t count = std::min(largest_chunk, tokens - first);
@@ -169,12 +191,12 @@ StepTime StepBench::prefill(int64_t tokens) {
     });
     for (int64_t first = 0; first < tokens; first += largest_chunk) {
         const int64_t count = std::min(largest_chunk, tokens - first);
-        ResidentCost cost(text, count, first + count == tokens ? 1 : 0);
+        ResidentCost cost(text, prompts * count, first + count == tokens ? prompts : 0);
         model_->text.for_each_weight(model_->config, cost);
         result.bytes += cost.bytes;
         result.operations += cost.operations;
     }
-    result.operations += static_cast<double>(tokens) *
+    result.operations += static_cast<double>(prompts * tokens) *
                          (recurrence_flops(text) + attention_flops(text, static_cast<double>(tokens) / 2));
     return result;
 }

@@ -1,5 +1,7 @@
 #include "ops/contracts.h"
 
+#include "ops/forwarding.h"
+
 #define SHEAF_CONTRACT(condition) SHEAF_CHECK(condition, "contract of Ops::{}", __func__)
 
 namespace sheaf {
@@ -12,160 +14,153 @@ bool is_vector(const Tensor& x, DType dtype) {
     return x.defined() && x.rank() == 1 && x.dtype() == dtype;
 }
 
-class CheckedOps final : public Ops {
+class CheckedOps final : public ForwardingOps {
   public:
-    explicit CheckedOps(std::unique_ptr<Ops> inner) : inner_(std::move(inner)) {}
+    using ForwardingOps::ForwardingOps;
 
-    DType activation_dtype() const override { return inner_->activation_dtype(); }
-    Tensor make(DType dtype, Shape shape) override { return inner_->make(dtype, shape); }
-    void begin_step() override { inner_->begin_step(); }
-    void begin_layer(int layer) override { inner_->begin_layer(layer); }
     void stage(const Batch& batch) override {
         check_batch(batch);
-        inner_->stage(batch);
-    }
-    std::unique_ptr<Recording> record(const std::function<void()>& body) override {
-        return inner_->record(body);
+        inner().stage(batch);
     }
     void download(const Tensor& source, void* host) override {
         SHEAF_CONTRACT(source.defined() && host);
-        inner_->download(source, host);
+        inner().download(source, host);
     }
     std::unique_ptr<Reading> read_later(const Tensor& source) override {
         SHEAF_CONTRACT(source.defined());
-        return inner_->read_later(source);
+        return inner().read_later(source);
     }
     Tensor upload(const void* host, DType dtype, Shape shape) override {
         SHEAF_CONTRACT(host || shape.elements() == 0);
-        return inner_->upload(host, dtype, shape);
+        return inner().upload(host, dtype, shape);
     }
 
     Tensor cast(const Tensor& x, DType dtype) override {
         SHEAF_CONTRACT(x.defined());
-        return inner_->cast(x, dtype);
+        return inner().cast(x, dtype);
     }
     Tensor unary(Unary function, const Tensor& x) override {
         SHEAF_CONTRACT(is_matrix(x));
-        return inner_->unary(function, x);
+        return inner().unary(function, x);
     }
     Tensor binary(Binary function, const Tensor& x, const Tensor& b) override {
         SHEAF_CONTRACT(is_matrix(x) && is_matrix(b));
         SHEAF_CONTRACT((b.size(0) == x.size(0) || b.size(0) == 1) &&
                        (b.size(1) == x.size(1) || b.size(1) == 1));
-        return inner_->binary(function, x, b);
+        return inner().binary(function, x, b);
     }
     Tensor scale(const Tensor& x, float factor) override {
         SHEAF_CONTRACT(is_matrix(x));
-        return inner_->scale(x, factor);
+        return inner().scale(x, factor);
     }
     Tensor matmul(const Tensor& a, const Tensor& b) override {
         SHEAF_CONTRACT(is_matrix(a) && is_matrix(b) && a.size(1) == b.size(0));
-        return inner_->matmul(a, b);
+        return inner().matmul(a, b);
     }
     Tensor transpose(const Tensor& x) override {
         SHEAF_CONTRACT(is_matrix(x));
-        return inner_->transpose(x);
+        return inner().transpose(x);
     }
     Tensor sum_columns(const Tensor& x) override {
         SHEAF_CONTRACT(is_matrix(x));
-        return inner_->sum_columns(x);
+        return inner().sum_columns(x);
     }
     Tensor rsqrt(const Tensor& x, float epsilon) override {
         SHEAF_CONTRACT(is_matrix(x));
-        return inner_->rsqrt(x, epsilon);
+        return inner().rsqrt(x, epsilon);
     }
     Tensor softmax(const Tensor& x, const Tensor& valid) override {
         SHEAF_CONTRACT(is_matrix(x));
         SHEAF_CONTRACT(!valid.defined() || (is_vector(valid, DType::i32) && valid.size(0) == x.size(0)));
-        return inner_->softmax(x, valid);
+        return inner().softmax(x, valid);
     }
     Routing top_k(const Tensor& probabilities, int64_t k) override {
         SHEAF_CONTRACT(is_matrix(probabilities) && 1 <= k && k <= probabilities.size(1));
-        return inner_->top_k(probabilities, k);
+        return inner().top_k(probabilities, k);
     }
     Tensor gather_rows(const Tensor& table, const Tensor& indices) override {
         SHEAF_CONTRACT(is_matrix(table) && is_vector(indices, DType::i32));
-        return inner_->gather_rows(table, indices);
+        return inner().gather_rows(table, indices);
     }
     void scatter_rows(const Tensor& destination, const Tensor& indices, const Tensor& rows) override {
         SHEAF_CONTRACT(is_matrix(destination) && is_matrix(rows) && is_vector(indices, DType::i32));
         SHEAF_CONTRACT(indices.size(0) == rows.size(0) && destination.size(1) == rows.size(1));
-        inner_->scatter_rows(destination, indices, rows);
+        inner().scatter_rows(destination, indices, rows);
     }
     Tensor concat_columns(std::span<const Tensor> parts) override {
         SHEAF_CONTRACT(!parts.empty());
         for (const Tensor& part : parts) SHEAF_CONTRACT(is_matrix(part) && part.size(0) == parts[0].size(0));
-        return inner_->concat_columns(parts);
+        return inner().concat_columns(parts);
     }
     Tensor linear(const Tensor& x, const Linear& weight) override {
         SHEAF_CONTRACT(weight && is_matrix(x) && x.size(1) == weight->in);
-        return inner_->linear(x, weight);
+        return inner().linear(x, weight);
     }
     std::vector<Tensor> linears(const Tensor& x, std::span<const Linear> weights) override {
         SHEAF_CONTRACT(is_matrix(x) && !weights.empty());
         for (const Linear& weight : weights) SHEAF_CONTRACT(weight && x.size(1) == weight->in);
-        return inner_->linears(x, weights);
+        return inner().linears(x, weights);
     }
     Tensor linear_f32(const Tensor& x, const Linear& weight) override {
         SHEAF_CONTRACT(weight && is_matrix(x) && x.size(1) == weight->in);
-        return inner_->linear_f32(x, weight);
+        return inner().linear_f32(x, weight);
     }
     Tensor expert(const Tensor& x, const Experts& experts, int64_t index) override {
         SHEAF_CONTRACT(experts && is_matrix(x) && x.size(1) == experts->hidden);
         SHEAF_CONTRACT(0 <= index && index < experts->count);
-        return inner_->expert(x, experts, index);
+        return inner().expert(x, experts, index);
     }
     std::pair<Tensor, Tensor> rotary_angles(const Tensor& positions, const Rotary& rotary) override {
         check_rotary(positions, rotary);
-        return inner_->rotary_angles(positions, rotary);
+        return inner().rotary_angles(positions, rotary);
     }
 
     Tensor rms_norm(const Tensor& x, const Norm& norm) override {
         check_norm(x, norm);
-        return inner_->rms_norm(x, norm);
+        return inner().rms_norm(x, norm);
     }
     std::pair<Tensor, Tensor> add_rms_norm(const Tensor& x, const Tensor& residual,
                                            const Norm& norm) override {
         check_norm(x, norm);
         SHEAF_CONTRACT(is_matrix(residual) && residual.shape() == x.shape());
-        return inner_->add_rms_norm(x, residual, norm);
+        return inner().add_rms_norm(x, residual, norm);
     }
     Tensor gated_rms_norm(const Tensor& x, const Tensor& gate, const Norm& norm) override {
         check_norm(x, norm);
         SHEAF_CONTRACT(is_matrix(gate) && gate.shape() == x.shape());
-        return inner_->gated_rms_norm(x, gate, norm);
+        return inner().gated_rms_norm(x, gate, norm);
     }
     Tensor l2_norm(const Tensor& x, int64_t head_dim, float epsilon) override {
         SHEAF_CONTRACT(is_matrix(x) && head_dim > 0 && x.size(1) % head_dim == 0);
-        return inner_->l2_norm(x, head_dim, epsilon);
+        return inner().l2_norm(x, head_dim, epsilon);
     }
     Tensor swiglu(const Tensor& gate, const Tensor& up) override {
         SHEAF_CONTRACT(is_matrix(gate) && is_matrix(up) && gate.shape() == up.shape());
-        return inner_->swiglu(gate, up);
+        return inner().swiglu(gate, up);
     }
     Tensor add_gated(const Tensor& x, const Tensor& y, const Tensor& gate) override {
         SHEAF_CONTRACT(is_matrix(x) && is_matrix(y) && is_matrix(gate) && x.shape() == y.shape());
         SHEAF_CONTRACT(gate.size(0) == x.size(0) && gate.size(1) == 1);
-        return inner_->add_gated(x, y, gate);
+        return inner().add_gated(x, y, gate);
     }
     Tensor rotate(const Tensor& x, int64_t head_dim, const Tensor& positions, const Rotary& rotary) override {
         check_rotary(positions, rotary);
         SHEAF_CONTRACT(is_matrix(x) && x.size(1) % head_dim == 0 && x.size(0) == positions.size(1));
         SHEAF_CONTRACT(2 * rotary.frequencies.size(0) <= head_dim);
-        return inner_->rotate(x, head_dim, positions, rotary);
+        return inner().rotate(x, head_dim, positions, rotary);
     }
     void write_kv(const KvLayer& cache, const Tensor& key, const Tensor& value, const Batch& batch) override {
         check_kv(cache, batch);
         const int64_t width = cache.keys.size(2) * cache.keys.size(3);
         SHEAF_CONTRACT(is_matrix(key) && is_matrix(value) && key.size(1) == width && value.size(1) == width);
         SHEAF_CONTRACT(key.size(0) == batch.tokens() && value.size(0) == batch.tokens());
-        inner_->write_kv(cache, key, value, batch);
+        inner().write_kv(cache, key, value, batch);
     }
     Tensor attention(const Tensor& query, const KvLayer& cache, const Batch& batch, int64_t heads) override {
         check_kv(cache, batch);
         SHEAF_CONTRACT(is_matrix(query) && query.size(0) == batch.tokens());
         SHEAF_CONTRACT(query.size(1) == heads * cache.keys.size(3) && heads % cache.keys.size(2) == 0);
-        return inner_->attention(query, cache, batch, heads);
+        return inner().attention(query, cache, batch, heads);
     }
     Tensor gated_attention(const GatedAttentionInput& input, const Rotary& rotary, const KvLayer& cache,
                            const Batch& batch) override {
@@ -176,7 +171,7 @@ class CheckedOps final : public Ops {
         SHEAF_CONTRACT(input.query_and_gate.size(1) == input.heads * 2 * input.head_dim);
         SHEAF_CONTRACT(input.key.size(1) == input.kv_heads * input.head_dim);
         SHEAF_CONTRACT(input.value.shape() == input.key.shape() && input.key.size(0) == batch.tokens());
-        return inner_->gated_attention(input, rotary, cache, batch);
+        return inner().gated_attention(input, rotary, cache, batch);
     }
     Tensor causal_conv1d(const Tensor& x, const Tensor& weight, const StateLayer& state,
                          const Batch& batch) override {
@@ -186,7 +181,7 @@ class CheckedOps final : public Ops {
         SHEAF_CONTRACT(state.conv.rank() == 3 && state.conv.dtype() == DType::f32);
         SHEAF_CONTRACT(state.conv.size(1) == weight.size(1) - 1 && state.conv.size(2) == weight.size(0));
         check_slots(state.conv.size(0), batch);
-        return inner_->causal_conv1d(x, weight, state, batch);
+        return inner().causal_conv1d(x, weight, state, batch);
     }
     Tensor gated_delta_rule(const DeltaRuleInput& input, const StateLayer& state,
                             const Batch& batch) override {
@@ -199,12 +194,13 @@ class CheckedOps final : public Ops {
         SHEAF_CONTRACT(is_vector(input.a_log, DType::f32) && is_vector(input.dt_bias, DType::f32));
         SHEAF_CONTRACT(input.a_log.size(0) == input.value_heads &&
                        input.dt_bias.size(0) == input.value_heads);
-        SHEAF_CONTRACT(input.value_heads % input.key_heads == 0 && state.recurrent.dtype() == DType::f32);
+        SHEAF_CONTRACT(input.value_heads % input.key_heads == 0);
+        SHEAF_CONTRACT(state.recurrent.dtype() == DType::f32 || state.recurrent.dtype() == DType::bf16);
         SHEAF_CONTRACT(state.recurrent.rank() == 4 && state.recurrent.size(1) == input.value_heads);
         SHEAF_CONTRACT(state.recurrent.size(2) == input.key_dim &&
                        state.recurrent.size(3) == input.value_dim);
         check_slots(state.recurrent.size(0), batch);
-        return inner_->gated_delta_rule(input, state, batch);
+        return inner().gated_delta_rule(input, state, batch);
     }
     Tensor gated_delta_net(const GatedDeltaNetInput& input, const StateLayer& state,
                            const Batch& batch) override {
@@ -220,32 +216,32 @@ class CheckedOps final : public Ops {
         SHEAF_CONTRACT(is_vector(input.norm.weight, DType::f32) &&
                        input.norm.weight.size(0) == rule.value_dim);
         check_slots(state.recurrent.size(0), batch);
-        return inner_->gated_delta_net(input, state, batch);
+        return inner().gated_delta_net(input, state, batch);
     }
     Routing route(const Tensor& x, const Linear& router, int64_t k) override {
         SHEAF_CONTRACT(router && is_matrix(x) && x.size(1) == router->in && 1 <= k && k <= router->out);
-        return inner_->route(x, router, k);
+        return inner().route(x, router, k);
     }
     Tensor moe(const Tensor& x, const Routing& routing, const Experts& experts) override {
         check_routing(x, routing, experts);
-        return inner_->moe(x, routing, experts);
+        return inner().moe(x, routing, experts);
     }
     std::pair<Routing, Tensor> route_with_shared(const Tensor& x, const Linear& router,
                                                  const Linear& shared_gate, int64_t k) override {
         SHEAF_CONTRACT(router && is_matrix(x) && x.size(1) == router->in && 1 <= k && k <= router->out);
         SHEAF_CONTRACT(shared_gate && shared_gate->in == router->in && shared_gate->out == 1);
-        return inner_->route_with_shared(x, router, shared_gate, k);
+        return inner().route_with_shared(x, router, shared_gate, k);
     }
     Tensor moe_with_shared(const Tensor& x, const Routing& routing, const Experts& experts,
                            const Experts& shared, const Tensor& gate) override {
         check_routing(x, routing, experts);
         SHEAF_CONTRACT(shared && shared->count == 1 && shared->hidden == experts->hidden);
         SHEAF_CONTRACT(is_matrix(gate) && gate.size(0) == x.size(0) && gate.size(1) == 1);
-        return inner_->moe_with_shared(x, routing, experts, shared, gate);
+        return inner().moe_with_shared(x, routing, experts, shared, gate);
     }
     Tensor known_tokens(const Tensor& token_ids, const Tensor& chosen) override {
         SHEAF_CONTRACT(is_vector(token_ids, DType::i32) && is_vector(chosen, DType::i32));
-        return inner_->known_tokens(token_ids, chosen);
+        return inner().known_tokens(token_ids, chosen);
     }
     Sampled sample(const Tensor& logits, const SamplingBatch& batch) override {
         SHEAF_CONTRACT(is_matrix(logits) && logits.dtype() == DType::f32);
@@ -258,10 +254,8 @@ class CheckedOps final : public Ops {
                        (is_matrix(batch.masks) && batch.masks.size(1) == (logits.size(1) + 31) / 32));
         SHEAF_CONTRACT(!batch.chosen.defined() || is_vector(batch.chosen, DType::i32));
         SHEAF_CONTRACT(batch.logprobs >= -1 && batch.logprobs <= logits.size(1));
-        return inner_->sample(logits, batch);
+        return inner().sample(logits, batch);
     }
-    Tensor all_reduce(const Tensor& x) override { return inner_->all_reduce(x); }
-    Tensor all_gather_columns(const Tensor& x) override { return inner_->all_gather_columns(x); }
 
   private:
     static void check_norm(const Tensor& x, const Norm& norm) {
@@ -305,8 +299,6 @@ class CheckedOps final : public Ops {
                 SHEAF_CONTRACT(0 <= block && block < cache.keys.size(0));
         }
     }
-
-    std::unique_ptr<Ops> inner_;
 };
 
 }  // namespace
