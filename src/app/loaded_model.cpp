@@ -38,6 +38,22 @@ LoadedModel load_wanted_model(const std::string& name, std::shared_ptr<Machine> 
     return loaded;
 }
 
+namespace {
+
+CacheDTypes wanted_cache_dtypes(const Options& options, const Machine& machine) {
+    CacheDTypes dtypes;
+    if (options.text("kv-cache-dtype").starts_with("fp8")) {
+        if (!machine.dedicated_memory())
+            fail(ErrorKind::unsupported,
+                 "--kv-cache-dtype fp8 needs a GPU; the CPU keeps keys and values in bfloat16 or float32");
+        dtypes.keys_values = DType::f8_e4m3;
+    }
+    if (options.text("mamba-ssm-cache-dtype") == "bfloat16") dtypes.recurrent = DType::bf16;
+    return dtypes;
+}
+
+}  // namespace
+
 std::shared_ptr<Engine> make_wanted_engine(const LoadedModel& loaded, const Options& options,
                                            int32_t max_waiting, int32_t token_limit,
                                            std::function<void(const std::string&)> on_fault) {
@@ -53,6 +69,7 @@ std::shared_ptr<Engine> make_wanted_engine(const LoadedModel& loaded, const Opti
     engine.enforce_eager = options.flag("enforce-eager");
     if (options.given("async-scheduling")) engine.async_scheduling = options.flag("async-scheduling");
     engine.cache_bytes = static_cast<uint64_t>(options.integer("kv-cache-memory-bytes"));
+    engine.cache_dtypes = wanted_cache_dtypes(options, *loaded.machine);
     return Engine::create(loaded.model, loaded.machine, engine);
 }
 

@@ -116,6 +116,16 @@ constexpr OptionSpec engine_table[] = {
      .help = "tokens of one KV page",
      .min = 1,
      .max = 1024},
+    {.name = "kv-cache-dtype",
+     .kind = choice,
+     .value = "auto|bfloat16|fp8|fp8_e4m3",
+     .fallback = "auto",
+     .help = "what keys and values are kept in; fp8: e4m3 with scale 1, on a GPU"},
+    {.name = "mamba-ssm-cache-dtype",
+     .kind = choice,
+     .value = "auto|float32|bfloat16",
+     .fallback = "auto",
+     .help = "what the recurrent state is kept in; auto: float32"},
 };
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/sampling_params.h"
+#include "model/cache_dtypes.h"
 #include "processor/prompt.h"
 
 namespace sheaf {
@@ -73,6 +74,7 @@ struct EngineOptions {
     int32_t max_waiting = 256;           // queued requests
     int32_t block_size = 16;             // tokens of a KV page
     uint64_t cache_bytes = 0;            // KV pages and states; 0: a share of free memory
+    CacheDTypes cache_dtypes{};          // what they are kept in
     double memory_utilization = 0;  // share of a dedicated memory that may be used in all; 0: all but 1 GiB
     bool enforce_eager = false;     // steps are never recorded and replayed; same results
     /// The next step is launched before the tokens of the last one are looked at; same results. Empty: not.

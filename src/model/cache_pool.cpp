@@ -40,9 +40,9 @@ bool SequenceMemory::reserve(int64_t tokens) {
 }
 
 CachePool::CachePool(const TextConfig& config, Machine& machine, int32_t slots, int32_t blocks,
-                     int32_t block_size)
+                     int32_t block_size, const CacheDTypes& dtypes)
     : block_size_(block_size), blocks_total_(blocks), slots_total_(slots) {
-    const DType kv_dtype = machine.compute_type() == ComputeType::f32 ? DType::f32 : DType::bf16;
+    const DType kv_dtype = keys_values_dtype(dtypes, machine.compute_type());
     const Shape pages{blocks, block_size, config.num_key_value_heads, config.head_dim};
     const Shape conv{slots, config.linear_conv_kernel_dim - 1, config.conv_channels()};
     const Shape recurrent{slots, config.linear_num_value_heads, config.linear_key_head_dim,
@@ -55,7 +55,7 @@ CachePool::CachePool(const TextConfig& config, Machine& machine, int32_t slots, 
         if (kind == LayerKind::full_attention) {
             kv_.push_back({make(kv_dtype, pages), make(kv_dtype, pages)});
         } else {
-            state_.push_back({make(DType::f32, conv), make(DType::f32, recurrent)});
+            state_.push_back({make(DType::f32, conv), make(recurrent_dtype(dtypes), recurrent)});
         }
     }
     for (int32_t i = blocks; i-- > 0;) free_blocks_.push_back(i);

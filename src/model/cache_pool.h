@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model/config.h"
+#include "model/memory.h"
 #include "ops/batch.h"
 #include "ops/machine.h"
 
@@ -39,7 +40,8 @@ class SequenceMemory {
 
 class CachePool {
   public:
-    CachePool(const TextConfig& config, Machine& machine, int32_t slots, int32_t blocks, int32_t block_size);
+    CachePool(const TextConfig& config, Machine& machine, int32_t slots, int32_t blocks, int32_t block_size,
+              const CacheDTypes& dtypes = {});
     CachePool(const CachePool&) = delete;
     CachePool& operator=(const CachePool&) = delete;
 

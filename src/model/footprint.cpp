@@ -128,7 +128,8 @@ uint64_t kv_bytes_per_token(const TextConfig& text, const CacheTypes& types) {
 }
 
 uint64_t state_bytes_per_sequence(const TextConfig& text, const CacheTypes& types) {
-    return state_bytes_per_sequence(text) / 4 * static_cast<uint64_t>(types.state_bytes);
+    const CacheDTypes narrow{{}, DType::bf16};
+    return state_bytes_per_sequence(text, types.state_bytes == 2 ? narrow : CacheDTypes{});
 }
 
 double recurrence_flops(const TextConfig& text) {

@@ -56,10 +56,10 @@ struct Footprint {
 };
 Footprint measure_footprint(const WeightSource& source, const ModelConfig& config);
 
-/// Bytes per number in the caches: 4, 2 or 1.
+/// Bytes per number in the caches.
 struct CacheTypes {
-    int kv_bytes = 2;
-    int state_bytes = 4;
+    int kv_bytes = 2;     // 4, 2 or 1
+    int state_bytes = 4;  // of the recurrent state: 4 or 2; the convolution's is 4
 };
 
 /// model/memory.h's figures for other types of cache.

@@ -12,13 +12,14 @@
 namespace sheaf {
 
 /// Keys and values of one full-attention layer, in pages ("blocks"): each (blocks, block_size, kv_heads,
-/// head_dim). Keys are stored normalized and rotated, values as projected.
+/// head_dim), of activations or f8_e4m3. Keys are stored normalized and rotated, values as projected.
 struct KvLayer {
     Tensor keys, values;
 };
 
 /// State of one Gated DeltaNet layer by sequence slot. `conv`: (slots, kernel - 1, channels) f32, the last
-/// inputs of the convolution, oldest first. `recurrent`: (slots, value_heads, key_dim, value_dim) f32.
+/// inputs of the convolution, oldest first. `recurrent`: (slots, value_heads, key_dim, value_dim) f32 or
+/// bf16 (sums are fp32 all the same).
 struct StateLayer {
     Tensor conv, recurrent;
 };

@@ -119,7 +119,7 @@ class Options(unittest.TestCase, Expectations):
 
     def test_refused_flags_give_the_reason(self):
         self.assert_error(sheaf("serve", TINY, "--ssl-keyfile", "k.pem"), 2, "plain HTTP")
-        self.assert_error(sheaf("serve", TINY, "--kv-cache-dtype", "fp8"), 2, "FP8 cache is not part")
+        self.assert_error(sheaf("serve", TINY, "--kv-cache-dtype", "fp8_e5m2"), 2, "kv-cache-dtype")
         self.assert_error(sheaf("inspect", TINY, "--download"), 2, "downloads nothing")
 
     def test_help(self):

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "backend/cpu/cpu_ops.h"
+#include "backend/cpu/matrix_product.h"
 
 namespace sheaf::cpu {
 
@@ -68,7 +69,11 @@ Tensor CpuOps::gated_delta_rule(const DeltaRuleInput& input, const StateLayer& s
         run.value = input.value.row<float>(sequence.begin) + head * vd;
         run.decay = decay.row<float>(sequence.begin) + head;
         run.beta = beta.row<float>(sequence.begin) + head;
-        run.state = state.recurrent.row<float>(sequence.slot) + head * kd * vd;
+        const bool narrow = state.recurrent.dtype() == DType::bf16;
+        bfloat16* const stored =
+            narrow ? state.recurrent.row<bfloat16>(sequence.slot) + head * kd * vd : nullptr;
+        run.state = narrow ? Scratch::floats(Scratch::rows, kd * vd)
+                           : state.recurrent.row<float>(sequence.slot) + head * kd * vd;
         run.output = result.row<float>(sequence.begin) + head * vd;
         run.tokens = sequence.count;
         run.key_dim = kd;
@@ -77,8 +82,12 @@ Tensor CpuOps::gated_delta_rule(const DeltaRuleInput& input, const StateLayer& s
         run.value_stride = input.value.row_stride();
         run.gate_stride = heads;
         run.output_stride = heads * vd;
-        if (sequence.context == 0) std::fill_n(run.state, kd * vd, 0.0f);
+        if (sequence.context == 0)
+            std::fill_n(run.state, kd * vd, 0.0f);
+        else if (narrow)
+            kernels_.bf16_to_f32(reinterpret_cast<const uint16_t*>(stored), run.state, kd * vd);
         kernels_.delta_rule(run);
+        if (narrow) kernels_.f32_to_bf16(run.state, reinterpret_cast<uint16_t*>(stored), kd * vd);
     });
     return result;
 }

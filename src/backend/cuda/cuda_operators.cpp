@@ -92,7 +92,7 @@ Tensor CudaOps::attention(const Tensor& query, const KvLayer& cache, const Batch
     const DeviceBatch& spans = device_batch(batch);
     const Tensor result = make(activation_dtype(), query.shape());
     cuda::attention(activations(query), cache, spans, heads, result,
-                    scratch(attention_scratch_bytes(heads, cache, spans)), stream());
+                    scratch(attention_scratch_bytes(activation_dtype(), heads, cache, spans)), stream());
     return result;
 }
 
@@ -105,7 +105,7 @@ Tensor CudaOps::gated_attention(const GatedAttentionInput& input, const Rotary& 
     own.value = activations(input.value);
     const Tensor result = make(activation_dtype(), Shape{input.key.size(0), input.heads * input.head_dim});
     cuda::gated_attention(own, batch.positions, rotary, cache, spans, result,
-                          scratch(gated_attention_scratch_bytes(own, cache, spans)), stream());
+                          scratch(gated_attention_scratch_bytes(own, cache, spans)), arrivals_, stream());
     return result;
 }
 
@@ -131,10 +131,9 @@ Tensor CudaOps::gated_delta_net(const GatedDeltaNetInput& input, const StateLaye
     const DeviceBatch& spans = device_batch(batch);
     const DeltaNetInput own{
         .x = input.x, .conv = input.taps, .gate = input.gate, .rule = input.rule, .norm = input.norm};
-    const bool room = spans.sequences * input.rule.key_heads <= arrivals_.elements();
-    if (!room || !delta_net_step_fits(own, spans)) return Ops::gated_delta_net(input, state, batch);
+    if (!delta_net_step_fits(own, spans)) return Ops::gated_delta_net(input, state, batch);
     const Tensor result = make(activation_dtype(), input.gate.shape());
-    delta_net_step(own, state, spans, result, arrivals_, stream());
+    delta_net_step(own, state, spans, result, stream());
     return result;
 }
 

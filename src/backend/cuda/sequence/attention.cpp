@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "backend/cuda/cuda_error.h"
+#include "backend/cuda/sequence/choices.h"
 #include "backend/cuda/sequence/sequence.h"
 #include "backend/cuda/sequence/tensors.h"
 
@@ -17,18 +18,20 @@ size_t aligned(size_t bytes) {
 
 Pages pages_of(const KvLayer& cache, DType activations) {
     const Tensor &keys = cache.keys, &values = cache.values;
-    SHEAF_CHECK(keys.rank() == 4 && keys.shape() == values.shape() && keys.dtype() == activations &&
-                    values.dtype() == activations && keys.row_stride() == values.row_stride(),
+    const bool narrow = keys.dtype() == DType::f8_e4m3;
+    SHEAF_CHECK(keys.rank() == 4 && keys.shape() == values.shape() &&
+                    (keys.dtype() == activations || narrow) && values.dtype() == keys.dtype() &&
+                    keys.row_stride() == values.row_stride(),
                 "pages {} {}", dtype_name(keys.dtype()), keys.shape().to_string());
-    SHEAF_CHECK(keys.size(3) % 8 == 0 && keys.size(3) > 0 && keys.size(3) <= 256, "heads of {}",
-                keys.size(3));
-    return {element_of(activations),
+    const int64_t dim = keys.size(3);
+    SHEAF_CHECK(dim % (narrow ? 16 : 8) == 0 && dim > 0 && dim <= 256, "heads of {}", dim);
+    return {narrow ? Element::f8 : element_of(activations),
             keys.raw(),
             values.raw(),
             keys.row_stride(),
             static_cast<int32_t>(keys.size(1)),
             static_cast<int32_t>(keys.size(2)),
-            static_cast<int32_t>(keys.size(3))};
+            static_cast<int32_t>(dim)};
 }
 
 AttentionWork attention_work(const Tensor& query, const KvLayer& cache, const DeviceBatch& batch,
@@ -53,7 +56,6 @@ AttentionWork attention_work(const Tensor& query, const KvLayer& cache, const De
 /// GPU anyway) get fewer. Below that a sequence is cut by its own length alone.
 struct DecodeChoice {
     int32_t longest = 4, shortest_part = 128, most_parts = 64, fewest_parts = 8, streams = 64;
-    DecodeShape shape = DecodeShape::whole;
 };
 constexpr DecodeChoice decode_choice;
 
@@ -69,8 +71,10 @@ DecodeWork decode_work(int64_t group, const DeviceBatch& batch) {
     work.shortest_part = choice.shortest_part;
     work.most_tiles = static_cast<int32_t>(divided(std::min(batch.max_count, choice.longest) * group, 16));
     const int64_t tiles = std::max<int64_t>(1, int64_t{batch.sequences} * work.most_tiles);
-    const int64_t affordable = std::clamp<int64_t>(int64_t{choice.most_parts} * choice.streams / tiles,
-                                                   choice.fewest_parts, choice.most_parts);
+    const int64_t affordable = forced_choices().fixed_parts
+                                   ? choice.most_parts
+                                   : std::clamp<int64_t>(int64_t{choice.most_parts} * choice.streams / tiles,
+                                                         choice.fewest_parts, choice.most_parts);
     const int64_t useful = std::max<int64_t>(1, divided(batch.max_length, choice.shortest_part));
     work.most_parts = static_cast<int32_t>(std::min(affordable, useful));
     return work;
@@ -85,7 +89,8 @@ bool decodes(const DeviceBatch& batch) {
 constexpr bool prefill_on_wgmma = true;
 
 bool takes_wgmma(const AttentionWork& work) {
-    return prefill_on_wgmma && work.pages.head_dim == 256 && gpu(cudaDevAttrComputeCapabilityMajor) == 9;
+    return prefill_on_wgmma && work.pages.head_dim == 256 && work.pages.element == Element::bf16 &&
+           gpu(cudaDevAttrComputeCapabilityMajor) == 9;
 }
 
 void attend(AttentionWork work, const Tensor& scratch, size_t scratch_offset, cudaStream_t stream) {
@@ -94,11 +99,10 @@ void attend(AttentionWork work, const Tensor& scratch, size_t scratch_offset, cu
     if (decodes(work.batch)) {
         DecodeWork decode = decode_work(work.heads / work.pages.kv_heads, work.batch);
         decode.attention = work;
-        decode.shape = has_small_blocks() ? DecodeShape::small : decode_choice.shape;
+        decode.small = has_small_blocks();
         decode.parts = reinterpret_cast<float*>(static_cast<char*>(scratch.raw()) + scratch_offset);
-        const int64_t blocks_per_multiprocessor = decode.shape == DecodeShape::half ? 2 : 1;
         decode.blocks = static_cast<int32_t>(std::min<int64_t>(
-            blocks_per_multiprocessor * gpu(cudaDevAttrMultiProcessorCount),
+            gpu(cudaDevAttrMultiProcessorCount),
             int64_t{work.batch.sequences} * decode.most_tiles * work.pages.kv_heads * decode.most_parts));
         if (decode.blocks > 0) check(launch_decode_attention(decode, stream), "attention of few rows");
     }
@@ -108,6 +112,57 @@ void attend(AttentionWork work, const Tensor& scratch, size_t scratch_offset, cu
                                 : launch_prefill_attention(prefill, stream),
               "attention of many rows");
     }
+}
+
+/// How the one-launch step cuts the batch's keys; none: separate launches.
+std::optional<AttentionCut> cut_of_step(const GatedAttentionInput& input, const DeviceBatch& batch) {
+    const bool fits = input.key.dtype() == DType::bf16 && input.head_dim == 256 && batch.max_count <= 1 &&
+                      input.heads <= 16 * input.kv_heads && gpu(cudaDevAttrComputeCapabilityMajor) >= 9 &&
+                      !has_small_blocks();
+    if (!fits || forced_choices().separate_launches) return {};
+    return attention_cut(batch.sequences * input.kv_heads, batch.max_length);
+}
+
+/// All of the one-launch step but its pointers. Blocks: one to a multiprocessor, which its shared memory
+/// fills.
+AttentionStepWork step_work(const AttentionCut& cut, const DeviceBatch& batch) {
+    AttentionStepWork work;
+    work.cluster = cut.cluster, work.usual_parts = cut.usual_parts;
+    work.shortest_part = cut.shortest_part, work.longest_part = cut.longest_part;
+    const int64_t wanted = std::max<int64_t>(cut.usual_parts, divided(batch.max_length, cut.longest_part));
+    const int64_t parts = std::max<int64_t>(
+        1, std::min({wanted, int64_t{cut.most_parts}, divided(batch.max_length, cut.shortest_part)}));
+    work.most_clusters = static_cast<int32_t>(divided(parts, cut.cluster));
+    return work;
+}
+
+size_t step_scratch_bytes(const AttentionCut& cut, int64_t kv_heads, const DeviceBatch& batch) {
+    const AttentionStepWork work = step_work(cut, batch);
+    if (work.most_clusters == 1) return 0;
+    return aligned(static_cast<size_t>(batch.sequences * kv_heads * work.most_clusters * 16 * 258) *
+                   sizeof(float));
+}
+
+void step(const AttentionCut& cut, const PrepareWork& prepare, const AttentionWork& attention,
+          const Tensor& scratch, const Tensor& arrivals, cudaStream_t stream) {
+    const int64_t kv_heads = attention.pages.kv_heads;
+    AttentionStepWork work = step_work(cut, attention.batch);
+    work.attention = attention;
+    work.attention.factor *= 1.44269504f;  // log2(e): weights are powers of two
+    work.query_and_gate = prepare.query_and_gate, work.key = prepare.key, work.value = prepare.value;
+    work.q_norm = prepare.q_norm, work.k_norm = prepare.k_norm;
+    work.q_epsilon = prepare.q_epsilon, work.k_epsilon = prepare.k_epsilon;
+    work.angles = prepare.angles;
+    if (work.most_clusters > 1) {
+        SHEAF_CHECK(arrivals.dtype() == DType::i32 &&
+                    arrivals.elements() >= attention.batch.sequences * kv_heads * work.cluster);
+        work.parts = static_cast<float*>(scratch.raw());
+        work.arrivals = arrivals.data<int32_t>();
+    }
+    const int64_t room = gpu(cudaDevAttrMultiProcessorCount) / work.cluster;
+    work.blocks = static_cast<int32_t>(
+        work.cluster * std::min<int64_t>(room, attention.batch.sequences * kv_heads * work.most_clusters));
+    check(launch_attention_step(work, stream), "attention of one row");
 }
 
 }  // namespace
@@ -125,9 +180,10 @@ void write_kv(const KvLayer& cache, const Tensor& key, const Tensor& value, cons
     check(launch_prepare(work, stream), "write of keys and values");
 }
 
-size_t attention_scratch_bytes(int64_t heads, const KvLayer& cache, const DeviceBatch& batch) {
+size_t attention_scratch_bytes(DType activations, int64_t heads, const KvLayer& cache,
+                               const DeviceBatch& batch) {
     const int64_t kv_heads = cache.keys.size(2), dim = cache.keys.size(3);
-    if (cache.keys.dtype() == DType::f32 || !decodes(batch)) return 0;
+    if (activations == DType::f32 || !decodes(batch)) return 0;
     const DecodeWork work = decode_work(heads / kv_heads, batch);
     if (work.most_parts == 1) return 0;
     const int64_t slots = int64_t{batch.sequences} * work.most_tiles * kv_heads * work.most_parts;
@@ -136,14 +192,15 @@ size_t attention_scratch_bytes(int64_t heads, const KvLayer& cache, const Device
 
 size_t gated_attention_scratch_bytes(const GatedAttentionInput& input, const KvLayer& cache,
                                      const DeviceBatch& batch) {
+    if (const auto cut = cut_of_step(input, batch)) return step_scratch_bytes(*cut, input.kv_heads, batch);
     const auto elements = static_cast<size_t>(batch.tokens * input.heads * input.head_dim);
     return aligned(elements * dtype_size(input.key.dtype())) +
-           attention_scratch_bytes(input.heads, cache, batch);
+           attention_scratch_bytes(input.key.dtype(), input.heads, cache, batch);
 }
 
 void attention(const Tensor& query, const KvLayer& cache, const DeviceBatch& batch, int64_t heads,
                const Tensor& result, const Tensor& scratch, cudaStream_t stream) {
-    SHEAF_CHECK(scratch.bytes() >= attention_scratch_bytes(heads, cache, batch));
+    SHEAF_CHECK(scratch.bytes() >= attention_scratch_bytes(query.dtype(), heads, cache, batch));
     const AttentionWork work = attention_work(query, cache, batch, heads, result);
     check(launch_clear_padding(work, stream), "padding");
     attend(work, scratch, 0, stream);
@@ -151,7 +208,7 @@ void attention(const Tensor& query, const KvLayer& cache, const DeviceBatch& bat
 
 void gated_attention(const GatedAttentionInput& input, const Tensor& positions, const Rotary& rotary,
                      const KvLayer& cache, const DeviceBatch& batch, const Tensor& result,
-                     const Tensor& scratch, cudaStream_t stream) {
+                     const Tensor& scratch, const Tensor& arrivals, cudaStream_t stream) {
     const int64_t dim = input.head_dim, tokens = batch.tokens, columns = input.heads * dim;
     const DType dtype = input.key.dtype();
     SHEAF_CHECK(scratch.bytes() >= gated_attention_scratch_bytes(input, cache, batch));
@@ -179,6 +236,8 @@ void gated_attention(const GatedAttentionInput& input, const Tensor& positions, 
     SHEAF_CHECK(2 * prepare.angles.count <= dim);
     prepare.pages = work.pages;
     prepare.batch = batch;
+    if (const auto cut = cut_of_step(input, batch))
+        return step(*cut, prepare, work, scratch, arrivals, stream);
     check(launch_prepare(prepare, stream), "queries and keys");
     work.gate.data = static_cast<char*>(work.gate.data) + static_cast<size_t>(dim) * dtype_size(dtype);
     work.gate_step = static_cast<int32_t>(2 * dim);

@@ -7,6 +7,7 @@
 #include "backend/cuda/sequence/attention_tiles.cuh"
 #include "backend/cuda/sequence/kernels.h"
 #include "backend/cuda/sequence/launch.cuh"
+#include "backend/cuda/sequence/page_storage.cuh"
 
 namespace sheaf::cuda {
 namespace {
@@ -14,12 +15,15 @@ namespace {
 constexpr int tile_keys = 16, tile_rows = 16;
 
 /// Shared memory (offsets and sizes in bytes): the warps' rings, the queries, the warps' maxima and sums, and
-/// the sequences' items.
-template <int head_dim, int block_warps, int ring_stages>
+/// the sequences' items. A ring: stages of a key and a value tile as stored, then, of e4m3, the tile in bf16.
+template <class Stored, int head_dim, int block_warps, int ring_stages>
 struct Layout {
+    using Page = Stored;
     static constexpr int dim = head_dim, warps = block_warps, threads = 32 * warps, stages = ring_stages;
+    static constexpr bool wide = sizeof(Page) == 2;
     static constexpr int tile = tile_keys * dim * 2;
-    static constexpr int ring = stages * 2 * tile;  // of a warp
+    static constexpr int stored = tile_keys * dim * static_cast<int>(sizeof(Page)), stage = 2 * stored;
+    static constexpr int ring = stages * stage + (wide ? 0 : 2 * tile);  // of a warp
     static constexpr int queries = warps * ring;
     static constexpr int statistics = queries + tile_rows * dim * 2;
     static constexpr int prefix = statistics + warps * 2 * tile_rows * 4;
@@ -73,17 +77,32 @@ __device__ inline Item item_of(const DecodeWork& work, const int* prefix, int in
 /// pages.
 template <class L>
 __device__ inline void fetch_tile(const Pages& pages, uint32_t stage, int64_t offset, int valid_keys) {
-    constexpr int chunks = L::dim / 8;
-    const int lane = threadIdx.x % 32, real_chunks = pages.head_dim / 8;
-    const bf16 *keys = static_cast<const bf16*>(pages.keys), *values = static_cast<const bf16*>(pages.values);
+    using Page = typename L::Page;
+    constexpr int wide = 16 / static_cast<int>(sizeof(Page)), chunks = L::dim / wide;
+    const int lane = threadIdx.x % 32, real_chunks = pages.head_dim / wide;
+    const Page *keys = static_cast<const Page*>(pages.keys), *values = static_cast<const Page*>(pages.values);
 #pragma unroll
     for (int i = 0; i < tile_keys * chunks / 32; ++i) {
         const int index = i * 32 + lane, row = index / chunks, chunk = index % chunks;
-        const int64_t at = __shfl_sync(0xffffffffu, offset, row) + chunk * 8;
+        const int64_t at = __shfl_sync(0xffffffffu, offset, row) + chunk * wide;
         const bool valid = row < valid_keys && chunk < real_chunks;
-        copy16(tile_address<L::dim>(stage, row, chunk), valid ? keys + at : keys, valid);
-        copy16(tile_address<L::dim>(stage + L::tile, row, chunk), valid ? values + at : values, valid);
+        const uint32_t to = L::wide ? tile_address<L::dim>(stage, row, chunk) : stage + index * 16;
+        copy16(to, valid ? keys + at : keys, valid);
+        copy16(to + L::stored, valid ? values + at : values, valid);
     }
+}
+
+/// A tile of keys and one of values from e4m3 to bf16.
+template <class L>
+__device__ inline void widen_tiles(const char* from, uint32_t to) {
+    constexpr int chunks = L::dim / 8;
+#pragma unroll 4
+    for (int index = threadIdx.x % 32; index < 2 * tile_keys * chunks; index += 32) {
+        const int row = index / chunks;
+        store_shared(tile_address<L::dim>(to + row / tile_keys * L::tile, row % tile_keys, index % chunks),
+                     widen8(*reinterpret_cast<const uint2*>(from + index * 8)));
+    }
+    __syncwarp();
 }
 
 template <class L>
@@ -103,11 +122,12 @@ __device__ inline void fetch_queries(const AttentionWork& work, const Item& item
 
 /// The warp's share of the item's keys: tiles warp, warp + 4, ...
 template <class L>
-__device__ void stream_keys(const DecodeWork& work, const Item& item, uint32_t ring, uint32_t queries,
+__device__ void stream_keys(const DecodeWork& work, const Item& item, char* warp_ring, uint32_t queries,
                             QueryRows<L::dim>& rows) {
     const AttentionWork& attention = work.attention;
     const Pages& pages = attention.pages;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const uint32_t ring = shared_address(warp_ring);
     const int32_t* blocks =
         attention.batch.block_table + static_cast<int64_t>(item.sequence) * attention.batch.block_stride;
     const int count = (item.end - item.begin + tile_keys - 1) / tile_keys;
@@ -121,8 +141,7 @@ __device__ void stream_keys(const DecodeWork& work, const Item& item, uint32_t r
         if (next < count) {
             const int64_t now = offset;
             offset = offset_of(next + L::warps);
-            fetch_tile<L>(pages, ring + stage_in * 2 * L::tile, now,
-                          item.end - item.begin - next * tile_keys);
+            fetch_tile<L>(pages, ring + stage_in * L::stage, now, item.end - item.begin - next * tile_keys);
         }
         commit_copies();
         next += L::warps, stage_in = stage_in + 1 == L::stages ? 0 : stage_in + 1;
@@ -140,7 +159,11 @@ __device__ void stream_keys(const DecodeWork& work, const Item& item, uint32_t r
         wait_copies<L::stages - 2>();
         __syncwarp();
         fetch();
-        const uint32_t at = ring + stage * 2 * L::tile;
+        uint32_t at = ring + stage * L::stage;
+        if constexpr (!L::wide) {
+            at = ring + L::stages * L::stage;
+            widen_tiles<L>(warp_ring + stage * L::stage, at);
+        }
         attend_tile<L::dim, tile_keys>(rows, queries, at, at + L::tile, item.begin + tile * tile_keys, last,
                                        attention.factor);
         stage = stage + 1 == L::stages ? 0 : stage + 1;
@@ -249,7 +272,7 @@ __global__ void __launch_bounds__(L::threads) decode_kernel(DecodeWork work) {
         const Item item = item_of(work, prefix, index);
         QueryRows<L::dim> rows;
         rows.clear();
-        stream_keys<L>(work, item, base + threadIdx.x / 32 * L::ring, base + L::queries, rows);
+        stream_keys<L>(work, item, memory + threadIdx.x / 32 * L::ring, base + L::queries, rows);
         leave_rows<L>(rows, memory);
         __syncthreads();
         merge_warps<L>(work, item, memory);
@@ -326,7 +349,7 @@ __global__ void __launch_bounds__(128) merge_kernel(DecodeWork work) {
 }
 
 template <class L>
-cudaError_t start(const DecodeWork& work, cudaStream_t stream) {
+cudaError_t start_as(const DecodeWork& work, cudaStream_t stream) {
     const int bytes = L::bytes(work.attention.batch.sequences);
     const cudaError_t status =
         cudaFuncSetAttribute(decode_kernel<L>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
@@ -337,17 +360,16 @@ cudaError_t start(const DecodeWork& work, cudaStream_t stream) {
         work);
 }
 
+template <class Page, int dim>
+cudaError_t start_as(const DecodeWork& work, cudaStream_t stream) {
+    if (work.small) return start_as<Layout<Page, dim, 2, 2>>(work, stream);
+    return start_as<Layout<Page, dim, 4, 3>>(work, stream);
+}
+
 template <int dim>
 cudaError_t start(const DecodeWork& work, cudaStream_t stream) {
-    switch (work.shape) {
-        case DecodeShape::small:
-            return start<Layout<dim, 2, 2>>(work, stream);
-        case DecodeShape::half:
-            return start<Layout<dim, 2, 3>>(work, stream);
-        case DecodeShape::whole:
-            return start<Layout<dim, 4, 3>>(work, stream);
-    }
-    return cudaErrorInvalidValue;
+    if (work.attention.pages.element == Element::f8) return start_as<f8, dim>(work, stream);
+    return start_as<bf16, dim>(work, stream);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include "backend/cuda/sequence/batch_rows.cuh"
 #include "backend/cuda/sequence/device_math.cuh"
 #include "backend/cuda/sequence/kernels.h"
+#include "backend/cuda/sequence/page_storage.cuh"
 
 namespace sheaf::cuda {
 namespace {
@@ -29,13 +30,13 @@ __device__ float block_reduce(float x, bool largest) {
 }
 
 /// The scores of keys [begin, begin + threads), one a thread; -inf from `keys` on.
-template <class T>
+template <class Page>
 __device__ float score(const AttentionWork& work, const int32_t* blocks, int kv_head, int key, int keys,
                        const float* query) {
     if (key >= keys) return -INFINITY;
     const int dim = work.pages.head_dim;
-    const T* k =
-        static_cast<const T*>(work.pages.keys) + page_offset(work.pages, blocks, key) + kv_head * dim;
+    const Page* k =
+        static_cast<const Page*>(work.pages.keys) + page_offset(work.pages, blocks, key) + kv_head * dim;
     float sum = 0;
     for (int d = 0; d < dim; d += 8) {
         float x[8];
@@ -46,7 +47,7 @@ __device__ float score(const AttentionWork& work, const int32_t* blocks, int kv_
     return sum * work.factor;
 }
 
-template <class T>
+template <class T, class Page>
 __global__ void __launch_bounds__(threads) plain_attention_kernel(AttentionWork work) {
     __shared__ float query[longest_head], weights[threads];
     const int row = blockIdx.x, head = blockIdx.y, dim = work.pages.head_dim;
@@ -66,7 +67,7 @@ __global__ void __launch_bounds__(threads) plain_attention_kernel(AttentionWork 
     Softmax state;
     float total[longest_head / threads] = {};
     for (int begin = 0; begin < keys; begin += threads) {
-        const float s = score<T>(work, blocks, kv_head, begin + threadIdx.x, keys, query);
+        const float s = score<Page>(work, blocks, kv_head, begin + threadIdx.x, keys, query);
         const float maximum = fmaxf(state.maximum, block_reduce(s, true));
         const float p = expf(s - maximum), rescale = expf(state.maximum - maximum);
         state.sum = state.sum * rescale + block_reduce(p, false);
@@ -75,8 +76,8 @@ __global__ void __launch_bounds__(threads) plain_attention_kernel(AttentionWork 
         __syncthreads();
         for (int i = 0; i < longest_head / threads; ++i) total[i] *= rescale;
         for (int j = 0; j < min(threads, keys - begin); ++j) {
-            const T* v = static_cast<const T*>(work.pages.values) +
-                         page_offset(work.pages, blocks, begin + j) + kv_head * dim;
+            const Page* v = static_cast<const Page*>(work.pages.values) +
+                            page_offset(work.pages, blocks, begin + j) + kv_head * dim;
 #pragma unroll
             for (int i = 0; i < longest_head / threads; ++i)
                 if (const int d = threadIdx.x + i * threads; d < dim) total[i] += weights[j] * to_float(v[d]);
@@ -102,10 +103,12 @@ __global__ void __launch_bounds__(threads) plain_attention_kernel(AttentionWork 
 cudaError_t launch_plain_attention(const AttentionWork& work, cudaStream_t stream) {
     if (work.batch.tokens == 0) return cudaSuccess;
     const dim3 grid(static_cast<unsigned>(work.batch.tokens), static_cast<unsigned>(work.heads));
-    if (work.element == Element::bf16)
-        plain_attention_kernel<bf16><<<grid, threads, 0, stream>>>(work);
-    else
-        plain_attention_kernel<float><<<grid, threads, 0, stream>>>(work);
+    const bool narrow = work.pages.element == Element::f8;
+    const auto kernel =
+        work.element == Element::bf16
+            ? (narrow ? plain_attention_kernel<bf16, f8> : plain_attention_kernel<bf16, bf16>)
+            : (narrow ? plain_attention_kernel<float, f8> : plain_attention_kernel<float, float>);
+    kernel<<<grid, threads, 0, stream>>>(work);
     return cudaGetLastError();
 }
 

@@ -2,14 +2,16 @@
 // query rows of one (sequence, kv head), rows being (token, head of the group), and walks over all keys they
 // see in tiles of 64 that are fetched two deep; a warp has 16 of the rows.
 #include "backend/cuda/sequence/attention_rows.cuh"
+#include "backend/cuda/sequence/page_storage.cuh"
 
 namespace sheaf::cuda {
 namespace {
 
 /// Shared memory (offsets and sizes in bytes): queries, two stages of key and value tiles, where the pages'
 /// rows of two tiles lie, the sequences' items.
-template <int head_dim, int block_warps, int keys_of_tile>
+template <class Stored, int head_dim, int block_warps, int keys_of_tile>
 struct Layout {
+    using Page = Stored;
     static constexpr int dim = head_dim, warps = block_warps, threads = 32 * warps, block_rows = 16 * warps;
     static constexpr int tile_keys = keys_of_tile, tile = tile_keys * dim * 2;
     static constexpr int stages = block_rows * dim * 2;
@@ -32,19 +34,34 @@ __device__ inline void fetch_queries(const AttentionWork& work, const RowBlock& 
     }
 }
 
+/// A tile of keys and one of values; bf16 in the background, e4m3 through registers.
 template <class L>
 __device__ inline void fetch_tile(const Pages& pages, uint32_t stage, const int64_t* offsets) {
-    constexpr int chunks = L::dim / 8;
+    using Page = typename L::Page;
+    constexpr int chunks = L::dim / 8, each = L::tile_keys * chunks / L::threads;
     const int real_chunks = pages.head_dim / 8;
-    const bf16 *keys = static_cast<const bf16*>(pages.keys), *values = static_cast<const bf16*>(pages.values);
 #pragma unroll
-    for (int i = 0; i < L::tile_keys * chunks / L::threads; ++i) {
-        const int index = i * L::threads + threadIdx.x, row = index / chunks, chunk = index % chunks;
-        const int64_t at = offsets[row];
-        const bool valid = at >= 0 && chunk < real_chunks;
-        copy16(tile_address<L::dim>(stage, row, chunk), valid ? keys + at + chunk * 8 : keys, valid);
-        copy16(tile_address<L::dim>(stage + L::tile, row, chunk), valid ? values + at + chunk * 8 : values,
-               valid);
+    for (int part = 0; part < 2; ++part) {
+        const Page* from = static_cast<const Page*>(part == 0 ? pages.keys : pages.values);
+        uint2 narrow[each] = {};
+#pragma unroll
+        for (int i = 0; i < each; ++i) {
+            const int index = i * L::threads + threadIdx.x, row = index / chunks, chunk = index % chunks;
+            const int64_t at = offsets[row];
+            const bool valid = at >= 0 && chunk < real_chunks;
+            if constexpr (sizeof(Page) == 2)
+                copy16(tile_address<L::dim>(stage + part * L::tile, row, chunk),
+                       valid ? from + at + chunk * 8 : from, valid);
+            else if (valid)
+                narrow[i] = *reinterpret_cast<const uint2*>(from + at + chunk * 8);
+        }
+        if constexpr (sizeof(Page) == 1)
+#pragma unroll
+            for (int i = 0; i < each; ++i) {
+                const int index = i * L::threads + threadIdx.x;
+                store_shared(tile_address<L::dim>(stage + part * L::tile, index / chunks, index % chunks),
+                             widen8(narrow[i]));
+            }
     }
 }
 
@@ -110,9 +127,16 @@ cudaError_t start(const PrefillWork& work, cudaStream_t stream) {
     return cudaGetLastError();
 }
 
+template <class Page, int dim>
+cudaError_t start(const PrefillWork& work, cudaStream_t stream) {
+    return work.small ? start<Layout<Page, dim, 4, 32>>(work, stream)
+                      : start<Layout<Page, dim, 8, 64>>(work, stream);
+}
+
 template <int dim>
 cudaError_t start(const PrefillWork& work, cudaStream_t stream) {
-    return work.small ? start<Layout<dim, 4, 32>>(work, stream) : start<Layout<dim, 8, 64>>(work, stream);
+    if (work.attention.pages.element == Element::f8) return start<f8, dim>(work, stream);
+    return start<bf16, dim>(work, stream);
 }
 
 }  // namespace

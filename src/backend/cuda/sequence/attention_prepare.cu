@@ -4,6 +4,7 @@
 #include "backend/cuda/sequence/device_math.cuh"
 #include "backend/cuda/sequence/kernels.h"
 #include "backend/cuda/sequence/launch.cuh"
+#include "backend/cuda/sequence/page_storage.cuh"
 
 namespace sheaf::cuda {
 namespace {
@@ -40,7 +41,7 @@ __device__ void normalize_and_rotate(float (&x)[8], const float* weight, float e
     }
 }
 
-template <class T>
+template <class T, class Page>
 __global__ void __launch_bounds__(32 * warps) prepare_kernel(PrepareWork work) {
     __shared__ __align__(16) float memory[warps][2 * longest_head];
     const int warp = threadIdx.x / 32, first = threadIdx.x % 32 * 8, row = blockIdx.x;
@@ -75,7 +76,10 @@ __global__ void __launch_bounds__(32 * warps) prepare_kernel(PrepareWork work) {
         work.batch.block_table + static_cast<int64_t>(place.sequence) * work.batch.block_stride;
     const int position = work.batch.context[place.sequence] + place.index;
     const int64_t offset = page_offset(work.pages, blocks, position) + head * dim + first;
-    if (inside) store8(static_cast<T*>(is_key ? work.pages.keys : work.pages.values) + offset, x);
+    if (!inside) return;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) x[i] = to_float(from_float<T>(x[i]));
+    store8(static_cast<Page*>(is_key ? work.pages.keys : work.pages.values) + offset, x);
 }
 
 template <class T>
@@ -104,9 +108,11 @@ cudaError_t launch_prepare(const PrepareWork& work, cudaStream_t stream) {
     const dim3 grid(static_cast<unsigned>(work.batch.tokens),
                     static_cast<unsigned>((units + warps - 1) / warps));
     if (work.batch.tokens == 0) return cudaSuccess;
-    if (work.element == Element::bf16)
-        return launch_early(prepare_kernel<bf16>, {grid, dim3(32 * warps)}, stream, work);
-    return launch_early(prepare_kernel<float>, {grid, dim3(32 * warps)}, stream, work);
+    const bool narrow = work.pages.element == Element::f8;
+    const auto kernel = work.element == Element::bf16
+                            ? (narrow ? prepare_kernel<bf16, f8> : prepare_kernel<bf16, bf16>)
+                            : (narrow ? prepare_kernel<float, f8> : prepare_kernel<float, float>);
+    return launch_early(kernel, {grid, dim3(32 * warps)}, stream, work);
 }
 
 }  // namespace sheaf::cuda

@@ -1,6 +1,7 @@
 // Attention over pages against its definition in double.
 #include <gtest/gtest.h>
 
+#include "backend/cuda/sequence/choices.h"
 #include "backend/cuda/sequence/testing.h"
 
 namespace sheaf::cuda {
@@ -25,7 +26,7 @@ struct TestPages {
         return static_cast<size_t>((page * page_size + position % page_size) * width);
     }
     int64_t page_size, width;
-    Activations keys, values;
+    PageNumbers keys, values;
 };
 
 /// One row and head: softmax(q k^T / sqrt(dim)) v over positions [0, position].
@@ -71,12 +72,13 @@ void expect_numbers(const TestBatch& batch, const std::vector<float>& got) {
 }
 
 void expect_attention(DType dtype, const HeadShape& shape, const TestBatch& batch, int64_t page_size,
-                      double bound) {
-    const TestPages pages(dtype, batch, page_size, shape);
+                      double bound, bool narrow_pages = false) {
+    const TestPages pages(narrow_pages ? DType::f8_e4m3 : dtype, batch, page_size, shape);
     const int64_t columns = shape.heads * shape.dim;
     const Activations query(dtype, Shape{batch.tokens, columns}, 5, 2.0);
     const DeviceTensor result(dtype, Shape{batch.tokens, columns});
-    const DeviceTensor scratch = scratch_of(attention_scratch_bytes(shape.heads, pages.layer(), batch.host));
+    const DeviceTensor scratch =
+        scratch_of(attention_scratch_bytes(dtype, shape.heads, pages.layer(), batch.host));
     attention(query.device, pages.layer(), batch.host, shape.heads, result, scratch, nullptr);
     const auto got = result.floats();
     expect_numbers(batch, got);
@@ -134,7 +136,8 @@ TEST(CudaAttention, ASequenceDoesNotDependOnItsCompany) {
     const Activations query(DType::bf16, Shape{all.tokens, shape.heads * shape.dim}, 5, 2.0);
     auto run = [&](const DeviceBatch& batch, int64_t first, int64_t rows) {
         const DeviceTensor result(DType::bf16, Shape{rows, shape.heads * shape.dim});
-        const DeviceTensor scratch = scratch_of(attention_scratch_bytes(shape.heads, pages.layer(), batch));
+        const DeviceTensor scratch =
+            scratch_of(attention_scratch_bytes(DType::bf16, shape.heads, pages.layer(), batch));
         attention(query.device.view().rows(first, first + rows), pages.layer(), batch, shape.heads, result,
                   scratch, nullptr);
         return result.floats();
@@ -173,11 +176,12 @@ std::vector<double> prepared(const float* x, const std::vector<float>& weight,
     return y;
 }
 
-void expect_gated_attention(DType dtype, const HeadShape& shape, const TestBatch& batch, int64_t page_size) {
+void expect_gated_attention(DType dtype, const HeadShape& shape, const TestBatch& batch, int64_t page_size,
+                            bool narrow_pages = false) {
     const int64_t dim = shape.dim, columns = shape.heads * dim, width = shape.kv_heads * dim,
                   tokens = batch.tokens;
     const int64_t all_columns = 2 * columns + 2 * width, half = std::min<int64_t>(dim / 2, 13);
-    const TestPages pages(dtype, batch, page_size, shape);
+    const TestPages pages(narrow_pages ? DType::f8_e4m3 : dtype, batch, page_size, shape);
     const Activations all(dtype, Shape{tokens, all_columns}, 41, 2.0);
     const Activations q_norm(DType::f32, Shape{dim}, 42), k_norm(DType::f32, Shape{dim}, 43),
         frequencies(DType::f32, Shape{half}, 44);
@@ -195,10 +199,11 @@ void expect_gated_attention(DType dtype, const HeadShape& shape, const TestBatch
                               dim};
     const DeviceTensor result(dtype, Shape{tokens, columns});
     const DeviceTensor scratch = scratch_of(gated_attention_scratch_bytes(input, pages.layer(), batch.host));
+    const DeviceTensor arrivals(Shape{2048}, std::vector<int32_t>(2048, 0));
     gated_attention(input, device_positions, {frequencies.device.view(), device_axes.view(), 1.0f},
-                    pages.layer(), batch.host, result, scratch, nullptr);
-    const auto got = result.floats(), keys = pages.keys.device.floats(),
-               values = pages.values.device.floats();
+                    pages.layer(), batch.host, result, scratch, arrivals, nullptr);
+    for (const int32_t left : arrivals.integers()) ASSERT_EQ(left, 0);
+    const auto got = result.floats(), keys = pages.keys.floats(), values = pages.values.floats();
     expect_numbers(batch, got);
     const double bound = dtype == DType::bf16 ? 1.5e-2 : 1e-5;
     for (size_t s = 0; s < batch.runs.size(); ++s)
@@ -214,9 +219,14 @@ void expect_gated_attention(DType dtype, const HeadShape& shape, const TestBatch
                 const std::vector<float> k(keys.begin() + static_cast<int64_t>(at),
                                            keys.begin() + static_cast<int64_t>(at) + dim);
                 EXPECT_LT(relative_error(k, prepared(from + 2 * columns + h * dim, k_norm.values, angles)),
-                          dtype == DType::bf16 ? 4e-3 : 1e-6);
-                for (int64_t d = 0; d < dim; ++d)
-                    ASSERT_EQ(values[at + static_cast<size_t>(d)], from[2 * columns + width + h * dim + d]);
+                          narrow_pages           ? 3.5e-2
+                          : dtype == DType::bf16 ? 4e-3
+                                                 : 1e-6);
+                for (int64_t d = 0; d < dim; ++d) {
+                    const float value = from[2 * columns + width + h * dim + d];
+                    ASSERT_EQ(values[at + static_cast<size_t>(d)],
+                              narrow_pages ? rounded_to_e4m3(value) : value);
+                }
             }
             for (int64_t h = index % 2; h < shape.heads; h += 3) {
                 const auto q = prepared(from + 2 * h * dim, q_norm.values, angles);
@@ -238,6 +248,54 @@ TEST(CudaAttention, GatedEqualsItsDefinition) {
         for (const HeadShape& shape : {HeadShape{4, 2, 256}, HeadShape{32, 2, 256}, HeadShape{6, 2, 32}})
             for (const int32_t page_size : {16, 48})
                 expect_gated_attention(dtype, shape, TestBatch(runs, page_size), page_size);
+}
+
+/// Every cut of the keys that the one-launch step may be told to make, and the separate launches.
+TEST(CudaAttention, GatedStepEqualsItsDefinition) {
+    std::vector<SequenceRun> runs;
+    for (const int32_t context :
+         {0, 1, 2, 7, 15, 16, 17, 33, 62, 63, 64, 65, 127, 128, 129, 255, 511, 1000, 1023, 1024, 2047, 4100})
+        runs.push_back({context == 33 ? 0 : 1, context});
+    const std::vector<SequenceRun> few = {{1, 4095}}, two = {{1, 9000}, {1, 127}}, empty = {{0, 0}, {1, 5}};
+    for (const HeadShape& shape : {HeadShape{32, 2, 256}, HeadShape{4, 1, 256}})
+        for (const auto& batch : {runs, few, two, empty}) {
+            expect_gated_attention(DType::bf16, shape, TestBatch(batch, 64), 64);
+            for (const AttentionCut& cut :
+                 {AttentionCut{8, 8, 64, 64}, AttentionCut{8, 64, 64, 64}, AttentionCut{8, 8, 8, 128},
+                  AttentionCut{4, 4, 16, 256}, AttentionCut{4, 64, 64, 64}, AttentionCut{2, 2, 8, 64},
+                  AttentionCut{1, 1, 8, 64, 1024}, AttentionCut{1, 4, 8, 64},
+                  AttentionCut{8, 8, 16, 64, 256}}) {
+                SCOPED_TRACE(fmt::format("cluster {} parts {}", cut.cluster, cut.usual_parts));
+                force_choices({false, false, cut});
+                expect_gated_attention(DType::bf16, shape, TestBatch(batch, 16), 16);
+            }
+            force_choices(batch_invariant_choices);
+            expect_gated_attention(DType::bf16, shape, TestBatch(batch, 64), 64);
+            force_choices({});
+        }
+}
+
+TEST(CudaAttention, PagesInE4m3EqualTheirDefinition) {
+    size_t i = 0;
+    for (const HeadShape& shape : {HeadShape{4, 2, 256}, HeadShape{32, 2, 256}, HeadShape{6, 1, 48},
+                                   HeadShape{20, 1, 128}, HeadShape{3, 3, 64}}) {
+        const int32_t page_size = i++ % 2 ? 16 : 7;
+        const TestBatch batch(all_runs(), page_size);
+        expect_attention(DType::bf16, shape, batch, page_size, 1.5e-2, true);
+        expect_attention(DType::f32, shape, batch, page_size, 1e-5, true);
+    }
+    std::vector<SequenceRun> runs;
+    for (const int32_t context : {0, 1, 15, 16, 63, 64, 127, 300, 1023, 3000})
+        runs.push_back({context == 15 ? 0 : 1, context});
+    const std::vector<SequenceRun> mixed = {{1, 0}, {20, 31}, {1, 300}, {0, 0}, {130, 5}, {3, 90}};
+    for (const DType dtype : {DType::bf16, DType::f32})
+        expect_gated_attention(dtype, {32, 2, 256}, TestBatch(mixed, 16), 16, true);
+    for (const AttentionCut& cut :
+         {AttentionCut{8, 8, 8, 64}, AttentionCut{4, 16, 16, 64}, AttentionCut{1, 1, 8, 64}}) {
+        force_choices({false, false, cut});
+        expect_gated_attention(DType::bf16, {32, 2, 256}, TestBatch(runs, 64), 64, true);
+    }
+    force_choices({});
 }
 
 }  // namespace

@@ -12,27 +12,46 @@ namespace {
 
 constexpr int threads = 128;
 
-/// Inputs are not written while the kernel runs: such loads may overtake the stores before them.
-__device__ inline void load_constant(const float* from, float (&x)[1]) {
-    x[0] = __ldg(from);
-}
-__device__ inline void load_constant(const bf16* from, float (&x)[1]) {
-    x[0] = to_float(__ldg(from));
-}
-__device__ inline void load_constant(const float* from, float (&x)[8]) {
-    const float4 a = __ldg(reinterpret_cast<const float4*>(from)),
-                 b = __ldg(reinterpret_cast<const float4*>(from) + 1);
-    x[0] = a.x, x[1] = a.y, x[2] = a.z, x[3] = a.w, x[4] = b.x, x[5] = b.y, x[6] = b.z, x[7] = b.w;
-}
-__device__ inline void load_constant(const bf16* from, float (&x)[8]) {
-    const uint4 a = __ldg(reinterpret_cast<const uint4*>(from));
-    x[0] = low_bf16(a.x), x[1] = high_bf16(a.x), x[2] = low_bf16(a.y), x[3] = high_bf16(a.y);
-    x[4] = low_bf16(a.z), x[5] = high_bf16(a.z), x[6] = low_bf16(a.w), x[7] = high_bf16(a.w);
-}
+/// Inputs of a row as they lie in memory. They are not written while the kernel runs: such loads may overtake
+/// the stores before them.
+template <class T, int width>
+struct Inputs;
+template <class T>
+struct Inputs<T, 1> {
+    T x;
+    __device__ void load(const T* from) { x = __ldg(from); }
+    __device__ void widen(float (&y)[1]) const { y[0] = to_float(x); }
+};
+template <>
+struct Inputs<float, 8> {
+    float4 a, b;
+    __device__ void load(const float* from) {
+        a = __ldg(reinterpret_cast<const float4*>(from)),
+        b = __ldg(reinterpret_cast<const float4*>(from) + 1);
+    }
+    __device__ void widen(float (&y)[8]) const {
+        y[0] = a.x, y[1] = a.y, y[2] = a.z, y[3] = a.w, y[4] = b.x, y[5] = b.y, y[6] = b.z, y[7] = b.w;
+    }
+};
+template <>
+struct Inputs<bf16, 8> {
+    uint4 a;
+    __device__ void load(const bf16* from) { a = __ldg(reinterpret_cast<const uint4*>(from)); }
+    __device__ void widen(float (&y)[8]) const {
+        y[0] = low_bf16(a.x), y[1] = high_bf16(a.x), y[2] = low_bf16(a.y), y[3] = high_bf16(a.y);
+        y[4] = low_bf16(a.z), y[5] = high_bf16(a.z), y[6] = low_bf16(a.w), y[7] = high_bf16(a.w);
+    }
+};
 
+template <class T>
+__device__ inline const T* input_row(const ConvolutionWork& work, int row, int channel) {
+    return static_cast<const T*>(work.x.data) + row * work.x.stride + channel;
+}
 template <class T, int width>
 __device__ void load_inputs(const ConvolutionWork& work, int row, int channel, float (&x)[width]) {
-    load_constant(static_cast<const T*>(work.x.data) + row * work.x.stride + channel, x);
+    Inputs<T, width> inputs;
+    inputs.load(input_row<T>(work, row, channel));
+    inputs.widen(x);
 }
 
 __device__ inline float* state_row(const ConvolutionWork& work, int slot, int index, int channel) {
@@ -113,38 +132,38 @@ __device__ void load_weights(const ConvolutionWork& work, int channel, float (&w
     }
 }
 
-/// Rows [row, end) of one sequence; inputs[0 .. kernel - 2] hold what comes before. Four rows' loads at a
-/// time.
+/// Rows [row, end) of one sequence; past[0 .. kernel - 2] hold what comes before. `kernel` rows at a time,
+/// the next ones on their way: row i of them goes to past[(kernel - 1 + i) % kernel], over what no row needs
+/// any more.
 template <class T, int width, int kernel>
 __device__ void convolve_run(const ConvolutionWork& work, int row, int end, int channel,
                              const float (&weight)[kernel][width], float (&past)[kernel][width]) {
-    constexpr int together = 4;
-    float inputs[kernel - 1 + together][width];
+    Inputs<T, width> next[kernel];
 #pragma unroll
-    for (int i = 0; i < kernel - 1; ++i)
+    for (int i = 0; i < kernel; ++i)
+        if (row + i < end) next[i].load(input_row<T>(work, row + i, channel));
+    T* result = static_cast<T*>(work.result.data) + channel;
+    for (; row < end; row += kernel) {
+        Inputs<T, width> now[kernel];
 #pragma unroll
-        for (int j = 0; j < width; ++j) inputs[i][j] = past[i][j];
-    for (; row < end; row += together) {
+        for (int i = 0; i < kernel; ++i) {
+            now[i] = next[i];
+            if (row + kernel + i < end) next[i].load(input_row<T>(work, row + kernel + i, channel));
+        }
 #pragma unroll
-        for (int i = 0; i < together; ++i)
-            if (row + i < end) load_inputs<T, width>(work, row + i, channel, inputs[kernel - 1 + i]);
-#pragma unroll
-        for (int i = 0; i < together; ++i) {
+        for (int i = 0; i < kernel; ++i) {
             if (row + i >= end) break;
+            now[i].widen(past[(kernel - 1 + i) % kernel]);
             float y[width] = {};
 #pragma unroll
             for (int tap = 0; tap < kernel; ++tap)
 #pragma unroll
-                for (int j = 0; j < width; ++j) y[j] = fmaf(weight[tap][j], inputs[i + tap][j], y[j]);
+                for (int j = 0; j < width; ++j)
+                    y[j] = fmaf(weight[tap][j], past[(i + tap) % kernel][j], y[j]);
 #pragma unroll
             for (int j = 0; j < width; ++j) y[j] = silu(y[j]);
-            store_values<width>(static_cast<T*>(work.result.data) + (row + i) * work.result.stride + channel,
-                                y);
+            store_values<width>(result + (row + i) * work.result.stride, y);
         }
-#pragma unroll
-        for (int i = 0; i < kernel - 1; ++i)
-#pragma unroll
-            for (int j = 0; j < width; ++j) inputs[i][j] = inputs[i + together][j];
     }
 }
 
@@ -187,25 +206,27 @@ cudaError_t start(const ConvolutionWork& work, cudaStream_t stream) {
     const dim3 grid(
         static_cast<unsigned>((work.batch.tokens + work.rows_per_block - 1) / work.rows_per_block),
         static_cast<unsigned>((work.channels + threads * width - 1) / (threads * width)));
-    if constexpr (width == 8)
+    if constexpr (width == 8) {
         return launch_early(convolution_kernel<T, width, 4>, {grid, dim3(threads)}, stream, work);
-    switch (work.kernel) {
-        case 2:
-            return launch_early(convolution_kernel<T, width, 2>, {grid, dim3(threads)}, stream, work);
-        case 3:
-            return launch_early(convolution_kernel<T, width, 3>, {grid, dim3(threads)}, stream, work);
-        case 4:
-            return launch_early(convolution_kernel<T, width, 4>, {grid, dim3(threads)}, stream, work);
-        case 5:
-            return launch_early(convolution_kernel<T, width, 5>, {grid, dim3(threads)}, stream, work);
-        case 6:
-            return launch_early(convolution_kernel<T, width, 6>, {grid, dim3(threads)}, stream, work);
-        case 7:
-            return launch_early(convolution_kernel<T, width, 7>, {grid, dim3(threads)}, stream, work);
-        case 8:
-            return launch_early(convolution_kernel<T, width, 8>, {grid, dim3(threads)}, stream, work);
+    } else {
+        switch (work.kernel) {
+            case 2:
+                return launch_early(convolution_kernel<T, width, 2>, {grid, dim3(threads)}, stream, work);
+            case 3:
+                return launch_early(convolution_kernel<T, width, 3>, {grid, dim3(threads)}, stream, work);
+            case 4:
+                return launch_early(convolution_kernel<T, width, 4>, {grid, dim3(threads)}, stream, work);
+            case 5:
+                return launch_early(convolution_kernel<T, width, 5>, {grid, dim3(threads)}, stream, work);
+            case 6:
+                return launch_early(convolution_kernel<T, width, 6>, {grid, dim3(threads)}, stream, work);
+            case 7:
+                return launch_early(convolution_kernel<T, width, 7>, {grid, dim3(threads)}, stream, work);
+            case 8:
+                return launch_early(convolution_kernel<T, width, 8>, {grid, dim3(threads)}, stream, work);
+        }
+        return cudaErrorInvalidValue;
     }
-    return cudaErrorInvalidValue;
 }
 
 template <class T>

@@ -54,9 +54,10 @@ using State = float[16][4];
 /// 16 value columns by 64 tokens.
 using Tokens = float[8][4];
 
-__device__ inline float* state_place(const DeltaWork& work, const Walk& walk) {
+template <class Number>
+__device__ inline Number* state_place(const DeltaWork& work, const Walk& walk) {
     const int lane = threadIdx.x % 32, column = walk.slice * columns + threadIdx.x / 32 * 16 + lane / 4;
-    return work.state +
+    return static_cast<Number*>(work.state) +
            (static_cast<int64_t>(work.batch.slot[walk.sequence]) * work.value_heads + walk.head) *
                delta_chunk_dim * delta_chunk_dim +
            lane % 4 * 2 * delta_chunk_dim + column;
@@ -183,7 +184,7 @@ __device__ inline void write_output(const DeltaWork& work, const Walk& walk, int
 }
 
 /// With `depth` 2 the next chunk is fetched while one is computed.
-template <int depth>
+template <class Number, int depth>
 __global__ void __launch_bounds__(threads, 1) chunk_states_kernel(DeltaChunkWork work) {
     extern __shared__ __align__(128) char memory[];
     auto* stages = reinterpret_cast<Stage*>(memory);
@@ -201,12 +202,12 @@ __global__ void __launch_bounds__(threads, 1) chunk_states_kernel(DeltaChunkWork
     fetch_stage(work, walk, walk.first, stages[0]);
     commit_copies();
     State state = {};
-    float* place = state_place(delta, walk);
+    Number* place = state_place<Number>(delta, walk);
     if (walk.first > walk.start || delta.batch.context[walk.sequence] > 0)
 #pragma unroll
         for (int n = 0; n < 16; ++n)
 #pragma unroll
-            for (int i = 0; i < 4; ++i) state[n][i] = place[state_offset(n, i)];
+            for (int i = 0; i < 4; ++i) state[n][i] = to_float(place[state_offset(n, i)]);
     for (int chunk = walk.first; chunk < walk.end; ++chunk) {
         Stage& stage = stages[(chunk - walk.first) % depth];
         if (depth > 1 && chunk + 1 < walk.end)
@@ -225,26 +226,28 @@ __global__ void __launch_bounds__(threads, 1) chunk_states_kernel(DeltaChunkWork
 #pragma unroll
     for (int n = 0; n < 16; ++n)
 #pragma unroll
-        for (int i = 0; i < 4; ++i) place[state_offset(n, i)] = state[n][i];
+        for (int i = 0; i < 4; ++i) place[state_offset(n, i)] = from_float<Number>(state[n][i]);
 }
 
-template <int depth>
+template <class Number, int depth>
 cudaError_t start(const DeltaChunkWork& work, cudaStream_t stream) {
     const DeltaWork& delta = work.delta;
     const int bytes = static_cast<int>(depth * sizeof(Stage)) + (delta.batch.sequences + 1) * 4;
-    const cudaError_t status =
-        cudaFuncSetAttribute(chunk_states_kernel<depth>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    const cudaError_t status = cudaFuncSetAttribute(chunk_states_kernel<Number, depth>,
+                                                    cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
     if (status != cudaSuccess) return status;
     const dim3 grid(delta_chunk_dim / columns, static_cast<unsigned>(delta.value_heads),
                     static_cast<unsigned>(delta.batch.sequences));
-    chunk_states_kernel<depth><<<grid, threads, static_cast<size_t>(bytes), stream>>>(work);
+    chunk_states_kernel<Number, depth><<<grid, threads, static_cast<size_t>(bytes), stream>>>(work);
     return cudaGetLastError();
 }
 
 }  // namespace
 
 cudaError_t launch_delta_chunk_states(const DeltaChunkWork& work, cudaStream_t stream) {
-    return work.small ? start<1>(work, stream) : start<2>(work, stream);
+    if (work.delta.state_element == Element::bf16)
+        return work.small ? start<bf16, 1>(work, stream) : start<bf16, 2>(work, stream);
+    return work.small ? start<float, 1>(work, stream) : start<float, 2>(work, stream);
 }
 
 }  // namespace sheaf::cuda

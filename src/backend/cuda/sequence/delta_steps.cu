@@ -123,11 +123,29 @@ __device__ inline void load_state(const float* from, float (&x)[width]) {
     }
 }
 template <int width>
+__device__ inline void load_state(const bf16* from, float (&x)[width]) {
+    if constexpr (width == 1) x[0] = to_float(*from);
+#pragma unroll
+    for (int i = 0; i + 4 <= width; i += 4) {
+        const uint2 part = __ldcs(reinterpret_cast<const uint2*>(from + i));
+        x[i] = low_bf16(part.x), x[i + 1] = high_bf16(part.x);
+        x[i + 2] = low_bf16(part.y), x[i + 3] = high_bf16(part.y);
+    }
+}
+template <int width>
 __device__ inline void store_state(float* to, const float (&x)[width]) {
     if constexpr (width == 1) __stcs(to, x[0]);
 #pragma unroll
     for (int i = 0; i + 4 <= width; i += 4)
         __stcs(reinterpret_cast<float4*>(to + i), make_float4(x[i], x[i + 1], x[i + 2], x[i + 3]));
+}
+template <int width>
+__device__ inline void store_state(bf16* to, const float (&x)[width]) {
+    if constexpr (width == 1) *to = from_float<bf16>(x[0]);
+#pragma unroll
+    for (int i = 0; i + 4 <= width; i += 4)
+        __stcs(reinterpret_cast<uint2*>(to + i),
+               make_uint2(pack_bf16(x[i], x[i + 1]), pack_bf16(x[i + 2], x[i + 3])));
 }
 
 template <class T>
@@ -141,7 +159,7 @@ __device__ void clear_padding(const DeltaWork& work, int sequence, int head, int
             if (column + j < columns) result[column + j] = from_float<T>(0.0f);
 }
 
-template <class T, int keys, int width>
+template <class T, class State, int keys, int width>
 __global__ void __launch_bounds__(threads) delta_kernel(DeltaWork work) {
     __shared__ StepMemory memory;
     const int head = blockIdx.y, sequence = blockIdx.z, columns = work.value_dim;
@@ -150,8 +168,8 @@ __global__ void __launch_bounds__(threads) delta_kernel(DeltaWork work) {
     if (count == 0 || count > work.longest) wait_for_previous_kernel();
     if (count == 0) return clear_padding<T>(work, sequence, head, column, columns, width);
     if (count > work.longest) return;
-    float* memory_strip =
-        work.state +
+    State* memory_strip =
+        static_cast<State*>(work.state) +
         (static_cast<int64_t>(work.batch.slot[sequence]) * work.value_heads + head) * work.key_dim * columns +
         column;
     const bool fresh = work.batch.context[sequence] == 0;
@@ -175,27 +193,33 @@ __global__ void __launch_bounds__(threads) delta_kernel(DeltaWork work) {
     }
 }
 
-template <class T, int width>
-cudaError_t start(const DeltaWork& work, cudaStream_t stream) {
+template <class T, class State, int width>
+cudaError_t start_as(const DeltaWork& work, cudaStream_t stream) {
     const int strip = column_threads * width;
     const dim3 grid(static_cast<unsigned>((work.value_dim + strip - 1) / strip),
                     static_cast<unsigned>(work.value_heads), static_cast<unsigned>(work.batch.sequences));
     constexpr int few = 128 / key_groups, most = width == 8 ? few : longest_key / key_groups;
     if (work.key_dim <= 128)
-        return launch_early(delta_kernel<T, few, width>, {grid, dim3(threads)}, stream, work);
-    return launch_early(delta_kernel<T, most, width>, {grid, dim3(threads)}, stream, work);
+        return launch_early(delta_kernel<T, State, few, width>, {grid, dim3(threads)}, stream, work);
+    return launch_early(delta_kernel<T, State, most, width>, {grid, dim3(threads)}, stream, work);
+}
+
+template <class T, class State>
+cudaError_t start_as(const DeltaWork& work, cudaStream_t stream) {
+    switch (work.columns_per_thread) {
+        case 8:
+            return start_as<T, State, 8>(work, stream);
+        case 4:
+            return start_as<T, State, 4>(work, stream);
+        default:
+            return start_as<T, State, 1>(work, stream);
+    }
 }
 
 template <class T>
 cudaError_t start(const DeltaWork& work, cudaStream_t stream) {
-    switch (work.columns_per_thread) {
-        case 8:
-            return start<T, 8>(work, stream);
-        case 4:
-            return start<T, 4>(work, stream);
-        default:
-            return start<T, 1>(work, stream);
-    }
+    if (work.state_element == Element::bf16) return start_as<T, bf16>(work, stream);
+    return start_as<T, float>(work, stream);
 }
 
 }  // namespace

@@ -67,7 +67,7 @@ __device__ inline float warp_sum(float x) {
 }
 
 __device__ inline float sigmoid(float x) {
-    return 1.0f / (1.0f + __expf(-x));
+    return __fdividef(1.0f, 1.0f + __expf(-x));
 }
 __device__ inline float silu(float x) {
     return x * sigmoid(x);
@@ -107,6 +107,12 @@ __device__ inline void load_matrices_transposed(uint32_t (&x)[4], uint32_t row) 
 template <int dim>
 __device__ inline uint32_t tile_address(uint32_t tile, int row, int chunk) {
     return tile + row * (dim * 2) + ((chunk ^ (row & 7)) << 4);
+}
+
+__device__ inline void store_shared(uint32_t place, const uint4& x) {
+    asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};\n" ::"r"(place), "r"(x.x), "r"(x.y), "r"(x.z),
+                 "r"(x.w)
+                 : "memory");
 }
 
 /// 16 bytes to shared memory in the background; zeros instead when not `valid` (nothing is read then).

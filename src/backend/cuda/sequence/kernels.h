@@ -11,8 +11,8 @@
 
 namespace sheaf::cuda {
 
-/// Element type of activations and pages.
-enum class Element { f32, bf16 };
+/// Element type of activations (f32, bf16), recurrent states (f32, bf16) and pages (as activations, or e4m3).
+enum class Element { f32, bf16, f8 };
 
 /// A matrix by rows; its element type stands beside it.
 struct Rows {
@@ -84,9 +84,6 @@ cudaError_t launch_clear_padding(const AttentionWork& work, cudaStream_t stream)
 /// Any element type, one block per (row, head): slow.
 cudaError_t launch_plain_attention(const AttentionWork& work, cudaStream_t stream);
 
-/// Blocks of the decode kernel: four warps and 200 KiB of shared memory; two warps and 104 KiB, two blocks to
-/// a multiprocessor; two warps and 72 KiB.
-enum class DecodeShape { whole, half, small };
 /// bf16, runs of at most `longest` rows; few blocks, each taking parts in turn.
 struct DecodeWork {
     AttentionWork attention;  // factor: times log2(e), as in prefill
@@ -95,9 +92,28 @@ struct DecodeWork {
     int32_t most_tiles = 0;   // of 16 query rows: longest * heads / kv_heads / 16, rounded up
     int32_t most_parts = 1, shortest_part = 64;  // at most 64 parts; keys, a multiple of 64
     int32_t blocks = 1;
-    DecodeShape shape = DecodeShape::whole;
+    bool small = false;  // at most 99 KiB of shared memory: two warps instead of four
 };
 cudaError_t launch_decode_attention(const DecodeWork& work, cudaStream_t stream);
+
+/// bf16, at most one row a sequence, heads of 256 and at most 16 for a kv head, sm_90 and later: what
+/// launch_prepare, launch_decode_attention and the merge of its parts do, in one launch. attention.query is
+/// not used. A sequence is cut into as many parts as its keys divided by `longest_part`, at least
+/// `usual_parts`, of at least 64 keys; parts go to the blocks of at most `most_clusters` clusters.
+struct AttentionStepWork {
+    AttentionWork attention;          // factor: times log2(e)
+    Rows query_and_gate, key, value;  // head h: its query at column 512 h, its gate at 512 h + 256
+    const float *q_norm = nullptr, *k_norm = nullptr;
+    float q_epsilon = 0, k_epsilon = 0;
+    Angles angles;
+    float* parts = nullptr;       // (sequences, kv_heads, most_clusters, 16, 258); unused with one cluster
+    int32_t* arrivals = nullptr;  // (sequences, kv_heads, cluster) zeros, left zero again; likewise
+    int32_t cluster = 1;          // blocks: 1, 2, 4, 8
+    int32_t most_clusters = 1;    // of a sequence and kv head
+    int32_t usual_parts = 1, shortest_part = 64, longest_part = 2048;
+    int32_t blocks = 1;  // a multiple of `cluster`
+};
+cudaError_t launch_attention_step(const AttentionStepWork& work, cudaStream_t stream);
 
 /// bf16, runs of more than `longest_decode` rows.
 struct PrefillWork {
@@ -127,7 +143,8 @@ struct DeltaWork {
     Element element = Element::bf16;
     Rows query, key, value, a, b, result;
     const float *a_log = nullptr, *dt_bias = nullptr;
-    float* state = nullptr;  // (slots, value_heads, key_dim, value_dim)
+    void* state = nullptr;  // (slots, value_heads, key_dim, value_dim)
+    Element state_element = Element::f32;
     int32_t key_heads = 0, value_heads = 0, key_dim = 0, value_dim = 0;
     int32_t longest = 0;             // runs of more rows are left to the other kernel
     int32_t columns_per_thread = 1;  // of the state, row after row: 8 (key_dim up to 128), 4, 1
@@ -136,17 +153,19 @@ struct DeltaWork {
 /// Row after row, state in registers.
 cudaError_t launch_delta_steps(const DeltaWork& work, cudaStream_t stream);
 
-/// bf16, heads of 128, kernel 4, one row a sequence: convolution, delta rule and gated norm. sm_90 and later.
+/// bf16, heads of 128, kernel 4, at most one row a sequence, 1, 2, 4 or 8 value heads to a key head:
+/// convolution, delta rule and gated norm in one launch. sm_90 and later.
 struct DeltaStepWork {
     Rows x, a, b, gate, result;  // x: (tokens, channels) before the convolution
     const float *conv_weight = nullptr, *a_log = nullptr, *dt_bias = nullptr, *norm_weight = nullptr;
-    float *conv_state = nullptr, *state = nullptr;
-    int32_t* arrivals = nullptr;  // (sequences, key_heads), zero before and after
+    float* conv_state = nullptr;
+    void* state = nullptr;
+    Element state_element = Element::f32;
     float epsilon = 0;
     int32_t channels = 0, key_heads = 0, value_heads = 0;
     DeviceBatch batch;
 };
-cudaError_t launch_delta_net_step(const DeltaStepWork& work, cudaStream_t stream);
+cudaError_t launch_delta_step(const DeltaStepWork& work, cudaStream_t stream);
 
 constexpr int delta_chunk = 64, delta_chunk_dim = 128, most_heads_per_key = 8;  // of the chunked kernels
 /// Scratch of one (chunk, value head): W, U, lower triangle of P in bf16 fragments, factors

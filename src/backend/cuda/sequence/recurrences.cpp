@@ -50,8 +50,7 @@ DeltaWork delta_work(const DeltaRuleInput& input, const StateLayer& state, const
     const DType dtype = input.value.dtype();
     SHEAF_CHECK(heads % input.key_heads == 0 && kd <= 256, "{} value heads, {} key heads of {}", heads,
                 input.key_heads, kd);
-    SHEAF_CHECK(state.recurrent.dtype() == DType::f32 && state.recurrent.contiguous() &&
-                state.recurrent.size(1) == heads && state.recurrent.size(2) == kd &&
+    SHEAF_CHECK(state.recurrent.contiguous() && state.recurrent.size(1) == heads && state.recurrent.size(2) == kd &&
                 state.recurrent.size(3) == vd);
     DeltaWork work;
     work.element = element_of(dtype);
@@ -63,7 +62,8 @@ DeltaWork delta_work(const DeltaRuleInput& input, const StateLayer& state, const
     work.result = rows_of(result, dtype, tokens, heads * vd);
     work.a_log = floats_of(input.a_log, heads);
     work.dt_bias = floats_of(input.dt_bias, heads);
-    work.state = state.recurrent.data<float>();
+    work.state = state.recurrent.raw();
+    work.state_element = element_of(state.recurrent.dtype());
     work.key_heads = static_cast<int32_t>(input.key_heads);
     work.value_heads = static_cast<int32_t>(heads);
     work.key_dim = static_cast<int32_t>(kd);

@@ -102,13 +102,14 @@ struct DeltaCase {
 
 /// Inputs of a delta rule, on both sides.
 struct DeltaProblem {
-    DeltaProblem(DType dtype, const DeltaCase& shape, int64_t tokens, int64_t slots, uint64_t key)
+    DeltaProblem(DType dtype, const DeltaCase& shape, int64_t tokens, int64_t slots, uint64_t key,
+                 DType state_dtype = DType::f32)
         : qkv(dtype, Shape{tokens, columns(shape)}, key, 1.0),
           a(dtype, Shape{tokens, shape.value_heads}, key + 1, shape.gate_scale),
           b(dtype, Shape{tokens, shape.value_heads}, key + 2, 3.0),
           a_log(DType::f32, Shape{shape.value_heads}, key + 3, 2.0),
           dt_bias(DType::f32, Shape{shape.value_heads}, key + 4, 2.0),
-          state(DType::f32, Shape{slots, shape.value_heads, shape.key_dim, shape.value_dim}, key + 5, 0.5) {
+          state(state_dtype, Shape{slots, shape.value_heads, shape.key_dim, shape.value_dim}, key + 5, 0.5) {
         const int64_t keys = shape.key_heads * shape.key_dim;
         const Tensor& all = qkv.device.view();
         input = {all.columns(0, keys),
@@ -166,9 +167,10 @@ void delta_row(const DeltaCase& shape, const DeltaProblem& problem, int64_t row,
         }
 }
 
-void expect_delta_rule(DType dtype, const DeltaCase& shape, const TestBatch& batch) {
+void expect_delta_rule(DType dtype, const DeltaCase& shape, const TestBatch& batch,
+                       DType state_dtype = DType::f32) {
     const int64_t columns = shape.value_heads * shape.value_dim, state_size = columns * shape.key_dim;
-    const DeltaProblem problem(dtype, shape, batch.tokens, batch.slot_count(), 10);
+    const DeltaProblem problem(dtype, shape, batch.tokens, batch.slot_count(), 10, state_dtype);
     const DeviceTensor result(dtype, Shape{batch.tokens, columns});
     const DeviceTensor scratch = scratch_of(gated_delta_rule_scratch_bytes(problem.input, batch.host));
     gated_delta_rule(problem.input, {{}, problem.state.device.view()}, batch.host, result, scratch, nullptr);
@@ -176,6 +178,7 @@ void expect_delta_rule(DType dtype, const DeltaCase& shape, const TestBatch& bat
     std::vector<double> state(problem.state.values.begin(), problem.state.values.end());
     std::vector<double> want(got.size(), 0.0);
     const double bound = dtype == DType::bf16 ? 1e-2 : 1e-5;
+    const double state_bound = bound + (state_dtype == DType::bf16 ? 2e-3 : 0.0);  // of the final rounding
     for (size_t s = 0; s < batch.runs.size(); ++s) {
         const SequenceRun run = batch.runs[s];
         if (run.count == 0) continue;
@@ -187,7 +190,7 @@ void expect_delta_rule(DType dtype, const DeltaCase& shape, const TestBatch& bat
                           want.data() + row * columns + head * shape.value_dim);
         EXPECT_LT(error_of(got, want, batch.begin[s], run.count, columns), bound)
             << "count " << run.count << " context " << run.context;
-        EXPECT_LT(error_of(got_state, state, batch.slots[s], 1, state_size), bound)
+        EXPECT_LT(error_of(got_state, state, batch.slots[s], 1, state_size), state_bound)
             << "state, count " << run.count << " context " << run.context;
     }
     expect_rest_untouched(batch, problem.state.values, got_state, got);
@@ -200,6 +203,17 @@ TEST(CudaRecurrences, DeltaRuleEqualsItsDefinition) {
         for (const DeltaCase& shape : cases) expect_delta_rule(dtype, shape, TestBatch(all_runs(), 16));
 }
 
+/// State kept in bf16: read as it is, sums in fp32, rounded once at the end.
+TEST(CudaRecurrences, DeltaRuleWithStateInBf16) {
+    for (const DType dtype : {DType::bf16, DType::f32})
+        for (const DeltaCase& shape : {DeltaCase{2, 4, 128, 128, 3.0}, DeltaCase{1, 2, 200, 36, 3.0},
+                                       DeltaCase{1, 1, 128, 6, 3.0}, DeltaCase{2, 2, 40, 24, 3.0}})
+            expect_delta_rule(dtype, shape, TestBatch(all_runs(), 16), DType::bf16);
+    std::vector<SequenceRun> runs;
+    for (int32_t i = 0; i < 40; ++i) runs.push_back({i % 5 ? 1 : 0, i});
+    expect_delta_rule(DType::bf16, {16, 32, 128, 128, 3.0}, TestBatch(runs, 16), DType::bf16);
+}
+
 TEST(CudaRecurrences, DeltaRuleOfManySequences) {
     std::vector<SequenceRun> runs;
     for (int32_t i = 0; i < 40; ++i) runs.push_back({i * 37 % 200, i % 3 ? i : 0});
@@ -210,18 +224,30 @@ TEST(CudaRecurrences, DeltaRuleOfManySequences) {
 TEST(CudaRecurrences, StepInOneLaunchEqualsItsParts) {
     constexpr int64_t dim = 128;
     std::vector<SequenceRun> runs;
-    for (int32_t i = 0; i < 16; ++i) runs.push_back({i % 7 == 3 ? 0 : 1, i % 5 ? 10 * i : 0});
-    const TestBatch batch(runs, 16);
-    for (const auto& [key_heads, value_heads] : {std::pair{2, 4}, std::pair{3, 3}, std::pair{1, 4}}) {
+    for (int32_t i = 0; i < 40; ++i) runs.push_back({i % 7 == 3 || i % 11 > 8 ? 0 : 1, i % 5 ? 10 * i : 0});
+    struct Case {
+        int64_t key_heads, value_heads;
+        size_t sequences;
+        DType state;
+    };
+    std::vector<Case> cases;
+    for (const size_t sequences : {1, 3, 9, 40})
+        for (const auto& [key_heads, value_heads] :
+             {std::pair{2, 4}, std::pair{3, 3}, std::pair{1, 4}, std::pair{1, 8}, std::pair{16, 64}})
+            for (const DType state : {DType::f32, DType::bf16})
+                cases.push_back({key_heads, value_heads, sequences, state});
+    for (const auto& [key_heads, value_heads, sequences, state_dtype] : cases) {
+        const TestBatch batch({runs.begin(), runs.begin() + static_cast<int64_t>(sequences)}, 16);
+        SCOPED_TRACE(fmt::format("{} sequences, {} heads of {}", sequences, value_heads, key_heads));
         const int64_t values = value_heads * dim, channels = 2 * key_heads * dim + values,
                       keys = key_heads * dim;
         const DeltaCase shape{key_heads, value_heads, dim, dim, 3.0};
-        const DeltaProblem problem(DType::bf16, shape, batch.tokens, batch.slot_count(), 50);
+        const DeltaProblem problem(DType::bf16, shape, batch.tokens, batch.slot_count(), 50, state_dtype);
         const Activations conv(DType::f32, Shape{channels, 4}, 61),
             gate(DType::bf16, Shape{batch.tokens, values}, 62), weight(DType::f32, Shape{dim}, 63),
             past(DType::f32, Shape{batch.slot_count(), 3, channels}, 64),
             same_past(DType::f32, Shape{batch.slot_count(), 3, channels}, 64),
-            same_state(DType::f32, problem.state.device.view().shape(), 55, 0.5);
+            same_state(state_dtype, problem.state.device.view().shape(), 55, 0.5);
         const Norm norm{weight.device.view(), 1e-6f};
         const DeviceTensor convolved(DType::bf16, Shape{batch.tokens, channels}),
             attended(DType::bf16, Shape{batch.tokens, values}),
@@ -235,17 +261,15 @@ TEST(CudaRecurrences, StepInOneLaunchEqualsItsParts) {
         rule.value = convolved.view().columns(2 * keys, channels);
         gated_delta_rule(rule, other, batch.host, attended, DeviceTensor(DType::u8, Shape{1}), nullptr);
         gated_rms_norm(attended, gate.device, norm, want, nullptr);
-        const DeviceTensor arrivals(Shape{batch.host.sequences * key_heads},
-                                    std::vector<int32_t>(runs.size() * static_cast<size_t>(key_heads), 0));
         const DeltaNetInput input{problem.qkv.device.view(), conv.device.view(), gate.device.view(),
                                   problem.input, norm};
         if (!delta_net_step_fits(input, batch.host))
             GTEST_SKIP() << "the one-launch step needs clusters of blocks: sm_90 or later";
-        delta_net_step(input, mine, batch.host, got, arrivals, nullptr);
+        delta_net_step(input, mine, batch.host, got, nullptr);
         EXPECT_LT(relative_error(got.floats(), want.floats()), 1e-3);
-        EXPECT_LT(relative_error(problem.state.device.floats(), same_state.device.floats()), 1e-5);
+        EXPECT_LT(relative_error(problem.state.device.floats(), same_state.device.floats()),
+                  state_dtype == DType::bf16 ? 2e-4 : 1e-5);  // bf16: some numbers fall to the other side
         EXPECT_EQ(past.device.floats(), same_past.device.floats());
-        for (const int32_t left : arrivals.integers()) EXPECT_EQ(left, 0);
     }
 }
 

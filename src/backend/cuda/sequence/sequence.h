@@ -40,7 +40,8 @@ void swiglu(const Tensor& gate, const Tensor& up, const Tensor& result, cudaStre
 void rotate(const Tensor& x, int64_t head_dim, const Tensor& positions, const Rotary& rotary,
             const Tensor& result, cudaStream_t stream);
 
-// --- attention; head_dim is a multiple of 8 up to 256; pages are bf16 with bf16 activations, f32 with f32
+// --- attention; head_dim is a multiple of 8 up to 256; pages hold what activations are, or e4m3 with scale 1
+// (rounded to nearest from activations; head_dim a multiple of 16)
 // --------
 
 /// Keys and values of the batch's rows to their pages, as given.
@@ -48,7 +49,8 @@ void write_kv(const KvLayer& cache, const Tensor& key, const Tensor& value, cons
               cudaStream_t stream);
 
 /// Scratch (bytes, 256-byte aligned) of `attention` and of `gated_attention`.
-size_t attention_scratch_bytes(int64_t heads, const KvLayer& cache, const DeviceBatch& batch);
+size_t attention_scratch_bytes(DType activations, int64_t heads, const KvLayer& cache,
+                               const DeviceBatch& batch);
 size_t gated_attention_scratch_bytes(const GatedAttentionInput& input, const KvLayer& cache,
                                      const DeviceBatch& batch);
 
@@ -58,10 +60,13 @@ size_t gated_attention_scratch_bytes(const GatedAttentionInput& input, const KvL
 void attention(const Tensor& query, const KvLayer& cache, const DeviceBatch& batch, int64_t heads,
                const Tensor& result, const Tensor& scratch, cudaStream_t stream);
 
-/// Norms and rotation of q and k, cache write, attention, result = attended * sigmoid(gate).
+/// Norms and rotation of q and k, cache write, attention, result = attended * sigmoid(gate). bf16 heads of
+/// 256, a row a sequence, sm_90 or later: one launch, whose parts also follow from how many sequences there
+/// are. `arrivals`: i32, at least max(132, sequences * kv_heads) zeros, left zero again; not shared with a
+/// call that may run at the same time.
 void gated_attention(const GatedAttentionInput& input, const Tensor& positions, const Rotary& rotary,
                      const KvLayer& cache, const DeviceBatch& batch, const Tensor& result,
-                     const Tensor& scratch, cudaStream_t stream);
+                     const Tensor& scratch, const Tensor& arrivals, cudaStream_t stream);
 
 // --- recurrences; state slots by batch.slot; a sequence at context 0 starts from zero whatever its slot
 // holds ----
@@ -89,14 +94,12 @@ struct DeltaNetInput {
     Norm norm;
 };
 
-/// Whether delta_net_step can do this batch: bf16, heads of 128, kernel 4, a few sequences of at most
-/// one row, sm_90 or later.
+/// Whether delta_net_step can do this batch: bf16, heads of 128, kernel 4, at most one row a sequence, sm_90
+/// or later.
 bool delta_net_step_fits(const DeltaNetInput& input, const DeviceBatch& batch);
 
-/// causal_conv1d, gated_delta_rule and gated_rms_norm in one launch, with the same roundings. `arrivals`:
-/// i32, at least sequences * key_heads zeros, left zero again; not shared with a call that may run at the
-/// same time.
+/// causal_conv1d, gated_delta_rule and gated_rms_norm in one launch, with the same roundings.
 void delta_net_step(const DeltaNetInput& input, const StateLayer& state, const DeviceBatch& batch,
-                    const Tensor& result, const Tensor& arrivals, cudaStream_t stream);
+                    const Tensor& result, cudaStream_t stream);
 
 }  // namespace sheaf::cuda

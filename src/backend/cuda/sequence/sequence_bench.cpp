@@ -4,9 +4,12 @@
 // of the names to run.
 #include <cstdio>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 
+#include "backend/cuda/sequence/choices.h"
 #include "backend/cuda/sequence/testing.h"
 
 namespace sheaf::cuda {
@@ -29,7 +32,9 @@ bool is_wanted(const std::string& name) {
 DeviceTensor filled(DType dtype, Shape shape, double scale = 1.0) {
     DeviceTensor tensor(dtype, shape);
     const int64_t stretch = std::min<int64_t>(shape.elements(), 1 << 20);
-    const DeviceTensor seed(dtype, Shape{stretch}, random_floats(stretch, 77, scale));
+    static std::map<std::tuple<DType, int64_t, double>, DeviceTensor> seeds;
+    DeviceTensor& seed = seeds[{dtype, stretch, scale}];
+    if (!seed.view().defined()) seed = DeviceTensor(dtype, Shape{stretch}, random_floats(stretch, 77, scale));
     const size_t size = seed.view().bytes();
     for (size_t at = 0; at < tensor.view().bytes(); at += size)
         check(cudaMemcpy(static_cast<char*>(tensor.view().raw()) + at, seed.view().raw(),
@@ -161,14 +166,17 @@ void bench_delta(int sequences, int count, int64_t heads) {
     report(name, seconds, bytes, flops);
 }
 
-void bench_delta_net(int sequences, int64_t heads) {
-    const std::string name = fmt::format("delta net step {} rows, {} heads", sequences, heads);
+void bench_delta_net(int sequences, int64_t heads, DType state_dtype = DType::f32) {
+    std::string name = fmt::format("delta net step {} rows, {} heads", sequences, heads);
+    if (state_dtype == DType::bf16) name += ", bf16";
     if (!is_wanted(name)) return;
     const int64_t values = heads * 128, channels = values + 4096;
     const TestBatch batch(equal_runs(sequences, 1, 100), 64);
-    const double bytes = static_cast<double>(sequences) * (static_cast<double>(values) * (2 * 128 * 4 + 4) +
-                                                           static_cast<double>(channels) * 26) +
-                         16.0 * static_cast<double>(channels);
+    const double bytes =
+        static_cast<double>(sequences) *
+            (static_cast<double>(values) * (256 * static_cast<double>(dtype_size(state_dtype)) + 4) +
+             static_cast<double>(channels) * 26) +
+        16.0 * static_cast<double>(channels);
     const int sets = sets_for(bytes);
     std::vector<DeviceTensor> x, gate, ab, conv, past, state, result;
     for (int i = 0; i < sets; ++i) {
@@ -177,12 +185,10 @@ void bench_delta_net(int sequences, int64_t heads) {
         ab.push_back(filled(DType::bf16, Shape{batch.tokens, 2 * heads}));
         conv.push_back(filled(DType::f32, Shape{channels, 4}));
         past.push_back(filled(DType::f32, Shape{batch.slot_count(), 3, channels}));
-        state.push_back(filled(DType::f32, Shape{batch.slot_count(), heads, 128, 128}, 0.1));
+        state.push_back(filled(state_dtype, Shape{batch.slot_count(), heads, 128, 128}, 0.1));
         result.push_back(filled(DType::bf16, Shape{batch.tokens, values}));
     }
     const DeviceTensor a_log = filled(DType::f32, Shape{heads}), weight = filled(DType::f32, Shape{128});
-    const DeviceTensor arrivals(Shape{16L * sequences},
-                                std::vector<int32_t>(16 * static_cast<size_t>(sequences), 0));
     const double seconds = seconds_of(sets, [&](int set, cudaStream_t stream) {
         const auto i = static_cast<size_t>(set);
         DeltaNetInput input{x[i].view(), conv[i].view(), gate[i].view(), {}, {weight.view(), 1e-6f}};
@@ -190,26 +196,32 @@ void bench_delta_net(int sequences, int64_t heads) {
         input.rule.a_log = input.rule.dt_bias = a_log.view();
         input.rule.key_heads = 16, input.rule.value_heads = heads;
         input.rule.key_dim = input.rule.value_dim = 128;
-        delta_net_step(input, {past[i].view(), state[i].view()}, batch.host, result[i], arrivals, stream);
+        delta_net_step(input, {past[i].view(), state[i].view()}, batch.host, result[i], stream);
     });
     report(name, seconds, bytes, 0);
 }
 
-void bench_attention(int sequences, int count, int context, int64_t heads) {
-    const std::string name =
-        fmt::format("attention {} x {} rows at {}, {} heads", sequences, count, context, heads);
+void bench_attention(int sequences, int count, int context, int64_t heads, DType page_dtype = DType::bf16) {
+    const std::string name = fmt::format("attention {} x {} rows at {}, {} heads{}", sequences, count,
+                                         context, heads, page_dtype == DType::bf16 ? "" : ", e4m3");
     if (!is_wanted(name)) return;
     constexpr int64_t kv_heads = 2, dim = 256, page = 64, half = 32;
     const TestBatch batch(equal_runs(sequences, count, context), page);
     const double n = count, pairs = sequences * (n * context + n * (n + 1) / 2);
-    const double kv = 2.0 * kv_heads * dim * 2 * sequences * (context + n);
+    const double kv =
+        2.0 * kv_heads * dim * static_cast<double>(dtype_size(page_dtype)) * sequences * (context + n);
     const double bytes = kv + static_cast<double>(batch.tokens * heads * dim) * 2 * 3;
     const int sets = sets_for(bytes);
     const int64_t columns = heads * dim;
     std::vector<DeviceTensor> keys, values, input, result;
     for (int i = 0; i < sets; ++i) {
-        keys.push_back(filled(DType::bf16, Shape{batch.pages, page, kv_heads, dim}));
-        values.push_back(filled(DType::bf16, Shape{batch.pages, page, kv_heads, dim}));
+        for (auto* pages : {&keys, &values}) {
+            pages->push_back(DeviceTensor(page_dtype, Shape{batch.pages, page, kv_heads, dim}));
+            if (page_dtype == DType::bf16)
+                pages->back() = filled(page_dtype, pages->back().view().shape());
+            else
+                check(cudaMemset(pages->back().view().raw(), 0x31, pages->back().view().bytes()), "fill");
+        }
         input.push_back(filled(DType::bf16, Shape{batch.tokens, 2 * columns + 2 * kv_heads * dim}));
         result.push_back(filled(DType::bf16, Shape{batch.tokens, columns}));
     }
@@ -224,13 +236,32 @@ void bench_attention(int sequences, int count, int context, int64_t heads) {
             {weight.view(), 1e-6f}, heads,           kv_heads,          dim};
     };
     auto layer = [&](size_t i) { return KvLayer{keys[i].view(), values[i].view()}; };
-    const DeviceTensor scratch = scratch_of(gated_attention_scratch_bytes(work(0), layer(0), batch.host));
+    const DeviceTensor scratch = scratch_of(gated_attention_scratch_bytes(work(0), layer(0), batch.host)),
+                       arrivals(Shape{2048}, std::vector<int32_t>(2048, 0));
     const double seconds = seconds_of(sets, [&](int set, cudaStream_t stream) {
         const auto i = static_cast<size_t>(set);
         gated_attention(work(i), positions, {frequencies.view(), axes.view(), 1.0f}, layer(i), batch.host,
-                        result[i], scratch, stream);
+                        result[i], scratch, arrivals, stream);
     });
     report(name, seconds, bytes, 4.0 * pairs * static_cast<double>(columns));
+}
+
+/// Decode attention under every cut worth a look.
+void bench_cuts() {
+    const AttentionCut cuts[] = {{8, 8, 8, 64},    {8, 64, 64, 64}, {4, 4, 4, 64},   {4, 64, 64, 64},
+                                 {4, 64, 64, 128}, {4, 32, 32, 64}, {2, 64, 64, 64}, {2, 2, 16, 64},
+                                 {1, 1, 8, 64},    {1, 2, 8, 64}};
+    for (const AttentionCut& cut : cuts) {
+        std::printf("cluster %d usual %d most %d shortest %d\n", cut.cluster, cut.usual_parts, cut.most_parts,
+                    cut.shortest_part);
+        force_choices({false, false, cut});
+        if (cut.usual_parts >= 4)
+            for (const int context : {127, 1023, 4095, 32767}) bench_attention(1, 1, context, 32);
+        for (const int context : {127, 1023, 4095, 32767}) bench_attention(8, 1, context, 32);
+        if (cut.usual_parts <= 4)
+            for (const int context : {127, 1023, 4095}) bench_attention(64, 1, context, 32);
+    }
+    force_choices({});
 }
 
 void bench_all() {
@@ -240,8 +271,9 @@ void bench_all() {
     bench_convolution(8, 2048, 12288);
     for (const int sequences : {1, 2, 4, 8, 32, 64, 128}) bench_delta(sequences, 1, 64);
     for (const int sequences : {1, 8, 64}) bench_delta(sequences, 1, 32);
-    for (const int sequences : {1, 2, 4, 8, 16}) bench_delta_net(sequences, 64);
-    bench_delta_net(1, 32);
+    for (const int sequences : {1, 2, 4, 8, 16, 32, 64, 128})
+        for (const DType state : {DType::f32, DType::bf16}) bench_delta_net(sequences, 64, state);
+    for (const int sequences : {1, 8, 32, 64}) bench_delta_net(sequences, 32);
     bench_delta(1, 4, 64);
     bench_delta(1, 4096, 64);
     bench_delta(1, 8192, 64);
@@ -251,6 +283,9 @@ void bench_all() {
     for (const int context : {127, 1023, 4095, 32767, 131071}) bench_attention(1, 1, context, 32);
     for (const int context : {127, 1023, 4095, 32767}) bench_attention(8, 1, context, 32);
     for (const int context : {127, 1023, 4095}) bench_attention(64, 1, context, 32);
+    for (const int context : {127, 1023, 32767}) bench_attention(1, 1, context, 32, DType::f8_e4m3);
+    for (const int context : {1023, 4095}) bench_attention(64, 1, context, 32, DType::f8_e4m3);
+    bench_attention(1, 4096, 0, 32, DType::f8_e4m3);
     bench_attention(1, 1, 1023, 16);
     bench_attention(1, 4, 32764, 32);
     bench_attention(1, 4096, 0, 32);
@@ -263,5 +298,9 @@ void bench_all() {
 
 int main(int count, char** words) {
     sheaf::cuda::wanted.assign(words + 1, words + count);
+    if (!sheaf::cuda::wanted.empty() && sheaf::cuda::wanted[0] == "cuts") {
+        sheaf::cuda::wanted.erase(sheaf::cuda::wanted.begin());
+        sheaf::cuda::bench_cuts();
+    }
     sheaf::cuda::bench_all();
 }

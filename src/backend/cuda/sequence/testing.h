@@ -87,6 +87,50 @@ struct Activations {
     DeviceTensor device;
 };
 
+/// The number of e4m3 nearest to x, even among two; 448 beyond it.
+inline float rounded_to_e4m3(float x) {
+    const float size = std::min(std::fabs(x), 448.0f);
+    const float step = std::ldexp(1.0f, std::max(size > 0 ? std::ilogb(size) : -6, -6) - 3);
+    return std::copysign(std::nearbyint(size / step) * step, x);
+}
+inline uint8_t e4m3_bits(float x) {
+    static const std::vector<float> numbers = [] {
+        std::vector<float> all;
+        for (int bits = 0; bits < 0x7f; ++bits)
+            all.push_back(float8_e4m3_to_float(static_cast<uint8_t>(bits)));
+        return all;
+    }();
+    const auto at = std::lower_bound(numbers.begin(), numbers.end(), std::fabs(x)) - numbers.begin();
+    return static_cast<uint8_t>(at | (std::signbit(x) ? 0x80 : 0));
+}
+
+/// Random numbers as pages of `dtype` keep them, on both sides.
+struct PageNumbers {
+    PageNumbers(DType dtype, Shape shape, uint64_t key, double scale) : device(dtype, shape) {
+        values = random_floats(shape.elements(), key, scale);
+        if (dtype != DType::f8_e4m3) {
+            values = rounded_as(dtype, std::move(values));
+            device = DeviceTensor(dtype, shape, values);
+            return;
+        }
+        std::vector<uint8_t> bytes;
+        for (float& x : values) x = rounded_to_e4m3(x), bytes.push_back(e4m3_bits(x));
+        device.copy_in(bytes.data());
+    }
+    /// What the pages hold now.
+    std::vector<float> floats() const {
+        if (device.view().dtype() != DType::f8_e4m3) return device.floats();
+        std::vector<uint8_t> bytes(values.size());
+        check(cudaDeviceSynchronize(), "work before a copy");
+        check(cudaMemcpy(bytes.data(), device.view().raw(), bytes.size(), cudaMemcpyDeviceToHost), "copy");
+        std::vector<float> now;
+        for (const uint8_t bits : bytes) now.push_back(float8_e4m3_to_float(bits));
+        return now;
+    }
+    std::vector<float> values;
+    DeviceTensor device;
+};
+
 /// Poisoned scratch of at least `bytes`.
 inline DeviceTensor scratch_of(size_t bytes) {
     return DeviceTensor(DType::u8, Shape{static_cast<int64_t>(bytes)});
