@@ -61,8 +61,10 @@ int32_t sequences_that_fit(const Machine& machine, uint64_t budget, uint64_t sta
 
 /// Fills in what the options leave open: slots, pages and context that fit the memory.
 CachePool* make_pool(const ModelConfig& config, Machine& machine, EngineOptions& options) {
-    const uint64_t per_token = std::max<uint64_t>(kv_bytes_per_token(config.text, machine.compute_type()), 1);
-    const uint64_t per_sequence = std::max<uint64_t>(state_bytes_per_sequence(config.text), 1);
+    const uint64_t per_token =
+        std::max<uint64_t>(kv_bytes_per_token(config.text, machine.compute_type(), options.cache_dtypes), 1);
+    const uint64_t per_sequence =
+        std::max<uint64_t>(state_bytes_per_sequence(config.text, options.cache_dtypes), 1);
     const uint64_t budget = cache_budget(machine, options);
     if (options.block_size <= 0) options.block_size = 16;
     if (options.max_num_seqs <= 0)
@@ -89,7 +91,7 @@ CachePool* make_pool(const ModelConfig& config, Machine& machine, EngineOptions&
              options.memory_utilization > 0 ? ", or raise --gpu-memory-utilization" : "");
     if (fits < wanted_tokens) options.max_model_len = static_cast<int32_t>(fits);
     return new CachePool(config.text, machine, options.max_num_seqs, static_cast<int32_t>(blocks),
-                         options.block_size);
+                         options.block_size, options.cache_dtypes);
 }
 
 void check_range(const char* name, double value, double least, double most) {
@@ -134,8 +136,10 @@ void EngineLoop::log_split(uint64_t step_bytes) const {
     const TextConfig& text = model_->config.text;
     const double gib = 0x1p30;
     const int64_t tokens = static_cast<int64_t>(pool_->blocks_total()) * options_.block_size;
-    const uint64_t pages = kv_bytes_per_token(text, machine_->compute_type()) * static_cast<uint64_t>(tokens);
-    const uint64_t states = state_bytes_per_sequence(text) * static_cast<uint64_t>(options_.max_num_seqs);
+    const uint64_t pages = kv_bytes_per_token(text, machine_->compute_type(), options_.cache_dtypes) *
+                           static_cast<uint64_t>(tokens);
+    const uint64_t states =
+        state_bytes_per_sequence(text, options_.cache_dtypes) * static_cast<uint64_t>(options_.max_num_seqs);
     log::info(
         "memory: weights {:.2f} GiB, steps {:.2f}, states of {} sequences {:.2f}, {} tokens of keys and "
         "values "
