@@ -171,6 +171,10 @@ void EngineLoop::check_ids(const SamplingParams& params) const {
     };
     for (const int32_t token : params.stop_token_ids) inside("stop_token_ids", token);
     for (const int32_t token : params.allowed_token_ids) inside("allowed_token_ids", token);
+    for (const auto& word : params.bad_words) {
+        if (word.empty()) fail(ErrorKind::invalid_input, "bad_words has an empty entry");
+        for (const int32_t token : word) inside("bad_words", token);
+    }
     for (const auto& [token, bias] : params.logit_bias) {
         inside("logit_bias", token);
         check_range("logit_bias", bias, -100, 100);

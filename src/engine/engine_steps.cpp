@@ -56,8 +56,10 @@ StepWishes EngineLoop::wishes_of(const std::vector<Slice>& slices) {
             }
             if (needs_history(sequence.params))
                 sequence.history.update(sequence.tokens, static_cast<size_t>(sequence.prompt_size));
+            const std::span<const int32_t> tokens(sequence.tokens);
             append_choice({.vocabulary = vocabulary_size(),
                            .index = sequence.generated() + sequence.in_flight,
+                           .generated = tokens.subspan(static_cast<size_t>(sequence.prompt_size)),
                            .history = &sequence.history,
                            .end_tokens = end_tokens_,
                            .token_limit = options_.token_limit},

@@ -18,10 +18,23 @@ int32_t append_mask(const std::vector<int32_t>& allowed, int64_t vocabulary, std
     return static_cast<int32_t>(first / words);
 }
 
-/// Bias and tokens that must not end the answer yet.
+bool has_penalties(const SamplingParams& params) {
+    return params.repetition_penalty != 1.0f || params.presence_penalty != 0 || params.frequency_penalty != 0;
+}
+
+/// Whether `generated` ends with all of `word` but its last token.
+bool completes(std::span<const int32_t> generated, const std::vector<int32_t>& word) {
+    if (word.empty() || generated.size() + 1 < word.size()) return false;
+    return std::equal(word.begin(), word.end() - 1,
+                      generated.end() - static_cast<std::ptrdiff_t>(word.size() - 1));
+}
+
+/// Bias, words that must not be completed, and tokens that must not end the answer yet.
 std::map<int32_t, LogitEdit> named_edits(const ChoiceInput& input, const SamplingParams& params) {
     std::map<int32_t, LogitEdit> edits;
     for (const auto& [token, bias] : params.logit_bias) edits[token].add += bias;
+    for (const auto& word : params.bad_words)
+        if (completes(input.generated, word)) edits[word.back()].kind |= LogitEdit::masked;
     if (input.index < params.min_tokens) {
         for (const int32_t token : input.end_tokens) edits[token].kind |= LogitEdit::masked;
         for (const int32_t token : params.stop_token_ids) edits[token].kind |= LogitEdit::masked;
@@ -40,7 +53,7 @@ LogitEdit penalty_of(const TokenHistory::Entry& entry, const SamplingParams& par
 
 void append_edits(const ChoiceInput& input, const SamplingParams& params, std::vector<LogitEdit>& edits) {
     auto named = named_edits(input, params);
-    if (needs_history(params)) {
+    if (has_penalties(params)) {
         SHEAF_CHECK(input.history, "penalties need the tokens so far");
         for (const TokenHistory::Entry& entry : input.history->entries()) {
             if (entry.token < 0 || entry.token >= input.vocabulary) continue;
@@ -76,7 +89,8 @@ bool is_greedy(const SamplingParams& params) {
 }
 
 bool needs_history(const SamplingParams& params) {
-    return params.repetition_penalty != 1.0f || params.presence_penalty != 0 || params.frequency_penalty != 0;
+    return has_penalties(params) || std::any_of(params.bad_words.begin(), params.bad_words.end(),
+                                                [](const auto& word) { return word.size() > 1; });
 }
 
 void append_choice(const ChoiceInput& input, const SamplingParams& params, SamplingRecords& records) {
@@ -135,6 +149,7 @@ SampledToken sample(const SamplerInput& input, const SamplingParams& params) {
     SamplingRecords records;
     append_choice({.vocabulary = static_cast<int64_t>(input.logits.size()),
                    .index = static_cast<int64_t>(input.generated.size()),
+                   .generated = input.generated,
                    .history = &history,
                    .end_tokens = input.end_tokens,
                    .token_limit = input.token_limit},

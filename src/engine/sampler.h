@@ -1,6 +1,6 @@
 // Sampler: how the next token of one sequence is chosen, in the records that a machine samples by
 // (ops/sampling.h): a pure function of parameters, the tokens so far and (seed, index): no state, no order of
-// requests. Order of steps as in vLLM: allowed ids, bias, end tokens masked before min_tokens, penalties,
+// requests. Order of steps as in vLLM: allowed ids, bias, bad words and early end tokens masked, penalties,
 // temperature, min-p, top-k, top-p. Must not know text or sequences.
 #pragma once
 
@@ -34,7 +34,8 @@ class TokenHistory {
 struct ChoiceInput {
     int64_t vocabulary = 0;
     int64_t index = 0;                      // of the token to choose, among the generated ones
-    const TokenHistory* history = nullptr;  // needed where needs_history()
+    std::span<const int32_t> generated;     // the tokens before it, where needs_history()
+    const TokenHistory* history = nullptr;  // likewise
     std::span<const int32_t> end_tokens;    // masked while fewer than min_tokens exist
     int32_t token_limit = 0;                // ids from here on are padding rows of the matrix; 0: none
 };

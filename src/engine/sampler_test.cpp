@@ -125,6 +125,19 @@ TEST(Sampler, MasksHold) {
     EXPECT_EQ(sample(input, params).token, 0);
 }
 
+TEST(Sampler, BadWordsAreNotCompleted) {
+    SamplingParams params;
+    params.temperature = 0;
+    params.bad_words = {{1}, {0, 5, 4}};
+    EXPECT_TRUE(needs_history(params));
+    EXPECT_EQ(sample(input_of(logits), params).token, 4);
+    EXPECT_EQ(sample(input_of(logits, {0, 5}), params).token, 2);
+    EXPECT_EQ(sample(input_of(logits, {5, 0}), params).token, 4);
+    EXPECT_EQ(sample(input_of(logits, {5}), params).token, 4);
+    params.bad_words = {{1}};
+    EXPECT_FALSE(needs_history(params));
+}
+
 TEST(Sampler, LogprobsAreThoseOfTheRawLogits) {
     SamplingParams params;
     params.temperature = 0;

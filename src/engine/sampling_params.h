@@ -23,6 +23,7 @@ struct SamplingParams {
     std::vector<int32_t> stop_token_ids;                // besides the model's own end tokens
     std::vector<std::pair<int32_t, float>> logit_bias;  // token, added to its logit
     std::vector<int32_t> allowed_token_ids;             // empty: all
+    std::vector<std::vector<int32_t>> bad_words;        // runs of tokens that the answer never completes
     int32_t logprobs =
         -1;  // alternatives reported per generated token; -1: none reported, 0: the token's own
     int32_t prompt_logprobs = -1;  // likewise for prompt tokens
