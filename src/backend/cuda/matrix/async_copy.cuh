@@ -13,8 +13,37 @@ __device__ inline uint32_t shared_address(const void* p) {
     return static_cast<uint32_t>(__cvta_generic_to_shared(p));
 }
 
+/// 16 bytes of shared memory.
+__device__ inline uint4 load_shared(uint32_t address) {
+    uint4 value;
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+                 : "r"(address)
+                 : "memory");
+    return value;
+}
+__device__ inline uint32_t load_shared_word(uint32_t address) {
+    uint32_t value;
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
+    return value;
+}
+
+/// Whether this is the lane that acts for its warp.
+__device__ inline bool one_lane() {
+#if __CUDA_ARCH__ >= 900
+    uint32_t chosen;
+    asm volatile("{ .reg .pred p; elect.sync _|p, 0xffffffff; selp.u32 %0, 1, 0, p; }" : "=r"(chosen));
+    return chosen != 0;
+#else
+    return threadIdx.x % 32 == 0;
+#endif
+}
+
+__device__ inline void barrier_init(uint32_t barrier, uint32_t count) {
+    asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
+}
 __device__ inline void barrier_init(uint64_t* barrier, uint32_t count) {
-    asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(count) : "memory");
+    barrier_init(shared_address(barrier), count);
 }
 
 __device__ inline void barrier_arrive(uint64_t* barrier) {
@@ -22,8 +51,7 @@ __device__ inline void barrier_arrive(uint64_t* barrier) {
                  : "memory");
 }
 
-__device__ inline void barrier_wait(uint64_t* barrier, uint32_t parity) {
-    const uint32_t address = shared_address(barrier);
+__device__ inline void barrier_wait(uint32_t address, uint32_t parity) {
     uint32_t done = 0;
     while (!done) {
 #if __CUDA_ARCH__ >= 900
@@ -42,6 +70,10 @@ __device__ inline void barrier_wait(uint64_t* barrier, uint32_t parity) {
     }
 }
 
+__device__ inline void barrier_wait(uint64_t* barrier, uint32_t parity) {
+    barrier_wait(shared_address(barrier), parity);
+}
+
 /// Makes initialized barriers visible to bulk copies; a block barrier must follow.
 __device__ inline void barrier_init_done() {
 #if __CUDA_ARCH__ >= 900
@@ -58,24 +90,29 @@ __device__ inline uint32_t fill_arrivals(Fill fill) {
 }
 
 /// One lane announces how many bytes will come.
-__device__ inline void expect_bytes(uint64_t* barrier, uint32_t bytes) {
+__device__ inline void expect_bytes(uint32_t barrier, uint32_t bytes) {
 #if __CUDA_ARCH__ >= 900
-    asm volatile("{ .reg .b64 state; mbarrier.arrive.expect_tx.shared.b64 state, [%0], %1; }" ::"r"(
-                     shared_address(barrier)),
+    asm volatile("{ .reg .b64 state; mbarrier.arrive.expect_tx.shared.b64 state, [%0], %1; }" ::"r"(barrier),
                  "r"(bytes)
                  : "memory");
 #endif
 }
+__device__ inline void expect_bytes(uint64_t* barrier, uint32_t bytes) {
+    expect_bytes(shared_address(barrier), bytes);
+}
 
 /// Bytes (a multiple of 16, both sides 16-byte aligned) that are read once: by one lane on sm_90 and later.
-__device__ inline void bulk_copy(void* shared, const void* global, uint32_t bytes, uint64_t* barrier) {
+__device__ inline void bulk_copy(uint32_t shared, const void* global, uint32_t bytes, uint32_t barrier) {
 #if __CUDA_ARCH__ >= 900
     asm volatile(
         "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
-            shared_address(shared)),
-        "l"(global), "r"(bytes), "r"(shared_address(barrier))
+            shared),
+        "l"(global), "r"(bytes), "r"(barrier)
         : "memory");
 #endif
+}
+__device__ inline void bulk_copy(void* shared, const void* global, uint32_t bytes, uint64_t* barrier) {
+    bulk_copy(shared_address(shared), global, bytes, shared_address(barrier));
 }
 
 /// The same by `filling_warps` warps, `warp` being this one's number: kibibytes of a few pieces go round.
@@ -87,6 +124,13 @@ __device__ inline void lanes_copy(void* shared, const void* global, uint32_t byt
                      : "memory");
 }
 
+/// 16 bytes by one lane, the first `bytes` of them read, the others zeros.
+__device__ inline void lane_copy(uint32_t shared, const void* global, int bytes) {
+    asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"(shared), "l"(global),
+                 "r"(bytes)
+                 : "memory");
+}
+
 /// Ordinary (and cp.async) writes to shared memory that this thread knows of come before wgmma's reads.
 __device__ inline void fence_for_wgmma() {
 #if __CUDA_ARCH__ >= 900
@@ -94,8 +138,11 @@ __device__ inline void fence_for_wgmma() {
 #endif
 }
 
+__device__ inline void arrive_after_copies(uint32_t barrier) {
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(barrier) : "memory");
+}
 __device__ inline void arrive_after_copies(uint64_t* barrier) {
-    asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(shared_address(barrier)) : "memory");
+    arrive_after_copies(shared_address(barrier));
 }
 
 /// A ring of slots in shared memory. Each side keeps its own copy and advances it slot by slot.

@@ -3,6 +3,7 @@
 #include "backend/cuda/matrix/launch.h"
 #include "backend/cuda/matrix/library.h"
 #include "backend/cuda/matrix/stream.h"
+#include "backend/cuda/matrix/stream_plan.h"
 #include "backend/cuda/matrix/tiles.h"
 
 namespace sheaf::cuda {
@@ -40,7 +41,8 @@ bool can_run(MoePath path, const MoeShape& shape) {
             return true;
         case MoePath::by_tokens:
             return streams && shape.tokens <= max_stream_tokens &&
-                   shape.tokens * shape.top_k <= max_stream_pairs;
+                   shape.tokens * shape.top_k <= max_stream_pairs &&
+                   plan_stream_moe(experts, shape.tokens, shape.top_k).ring.slots > 0;
         case MoePath::by_rows:
             return streams;
         case MoePath::tiles:
@@ -51,12 +53,12 @@ bool can_run(MoePath path, const MoeShape& shape) {
 }
 
 // Measured on one H200, 2026-11-23; all rows in docs/performance.md.
-// Linear, us: (12288, 4096) int4 at 16 rows: streamed 29.5, tiles 30.9; (4096, 8192): 23.4, 19.8; (8192,
-// 2048): 14.7, 12.4. From 32 rows on tiles are ahead by the number of passes over the weight. bf16 from 9
-// rows on: the library reads the head at 98 % of copy bandwidth.
+// Linear, us: (12288, 4096) int4 at 8 rows: streamed 10.4, and tiles at 16: 30.9; (4096, 8192): 8.5, 19.8;
+// (8192, 2048): 4.3, 12.4. bf16, the head at 1 and 8 rows: streamed 460 and 471, the library 473 and 482, and
+// 493 at 32.
 constexpr int64_t most_streamed_tokens = 8;
-// Experts (333 of 4096 x 1024, top 10), us: 8 tokens: by tokens 200, by rows 197; 128 tokens (3.9 rows an
-// expert): by rows 852, tiles 1801; 256 (7.7): 1168, 1850; 1,024 (31): tiles 2137.
+// Experts (333 of 4096 x 1024, top 10), us: 4 tokens: by tokens 83, by rows 102; 8: 150, 165; 128 tokens (3.9
+// rows an expert): by rows 698, tiles 1801; 256 (7.7): 995, 1850; 1,024 (31): tiles 2137.
 constexpr int64_t most_rows_per_expert = 8;
 
 }  // namespace
@@ -79,12 +81,9 @@ MoePath moe_path(const MoeShape& shape) {
     return MoePath::plain;
 }
 
-bool router_in_one_launch(int64_t tokens) {
-    return tokens == 1 && !forced.linear;
-}
-
 Fill stream_fill() {
-    // Experts at 1 token, us: bulk 35.1, lanes 37.0; bf16 head: 641, 1382; (4096, 8192) int4: 9.9, 9.4.
+    // (12288, 4096) int4 at 1 row, us: bulk 9.5, lanes 9.2; 131072 rows of it: 74.8, 81.0; experts at 8
+    // tokens: 199, 218. bf16 is always filled by lanes: its pieces are short.
     const bool has_bulk = device_limits().architecture >= 90;
     return forced.fill ? *forced.fill : has_bulk ? Fill::bulk : Fill::lanes;
 }

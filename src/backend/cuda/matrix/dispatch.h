@@ -10,7 +10,7 @@ namespace sheaf::cuda {
 
 enum class LinearPath {
     plain,    // any weight and activation; exact, slow
-    stream,   // 8 rows at a time at the memory's speed
+    stream,   // up to 8 rows at a time, near the memory's speed
     tiles,    // int4 on wgmma
     library,  // bf16 by cuBLASLt
 };
@@ -37,11 +37,8 @@ struct MoeShape {
 };
 MoePath moe_path(const MoeShape& shape);
 
-/// Whether the router's product of one token is done by a kernel of its own, whose sums have another order.
-bool router_in_one_launch(int64_t tokens);
-
 /// How the rings of the pipelined kernels are filled: by bulk copies of one lane (compute capability 9.0), or
-/// by the cp.async of all lanes of four warps.
+/// by the cp.async of all lanes of the warps that fill.
 enum class Fill : int32_t { bulk, lanes };
 Fill stream_fill();
 Fill tile_fill();

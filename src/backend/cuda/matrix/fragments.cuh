@@ -9,13 +9,24 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include "backend/cuda/matrix/async_copy.cuh"
 #include "backend/cuda/matrix/device_matrix.h"
+#include "backend/cuda/matrix/stream_plan.h"
 
 namespace sheaf::cuda {
 
 __device__ inline void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
     asm volatile(
         "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+/// The same on half precision.
+__device__ inline void multiply_add_half(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
@@ -73,34 +84,66 @@ __host__ __device__ inline bool is_simple(const DeviceMatrix& m) {
 
 /// int4: a unit is 128 inputs, 16 words of activations a lane. simple: only matrices that are; a third fewer
 /// instructions, of which there are barely enough for the memory's speed.
-template <bool simple>
+template <bool simple, bool halves = false>
 struct Int4Format {
-    static constexpr bool packed = true;
+    static constexpr bool packed = true, half = halves;
     static constexpr int unit_inputs = 128, words = 16;
 
-    __device__ static void product(const uint8_t* unit, const DeviceMatrix& m, const uint32_t (&b)[words],
+    /// unit: its address in shared memory.
+    __device__ static void product(uint32_t unit, const DeviceMatrix& m, const uint32_t (&b)[words],
                                    float (&total)[4]) {
         const int lane = threadIdx.x % 32, g = lane / 4;
-        const uint4 first = reinterpret_cast<const uint4*>(unit)[lane];
-        const uint4 second = reinterpret_cast<const uint4*>(unit)[32 + lane];
+        const uint4 first = load_shared(unit + lane * 16);
+        const uint4 second = load_shared(unit + 512 + lane * 16);
         const uint32_t codes[8] = {first.x,  first.y,  first.z,  first.w,
                                    second.x, second.y, second.z, second.w};
         if constexpr (simple) {
-            const uint32_t pair = reinterpret_cast<const uint32_t*>(unit + DeviceMatrix::unit_code_bytes)[g];
-            float part[4] = {0, 0, 0, 0};
+            const uint32_t pair = load_shared_word(unit + DeviceMatrix::unit_code_bytes + g * 4);
+            float part[4] = {0, 0, 0, 0}, other[4] = {0, 0, 0, 0};  // two chains of half the latency
 #pragma unroll
             for (int i = 0; i < 8; ++i) {
                 uint32_t a[4];
                 decode_word(codes[i], 0x43084308u, 0x43084308u, a);
-                multiply_add(part, a, b[2 * i], b[2 * i + 1]);
+                multiply_add(i % 2 ? other : part, a, b[2 * i], b[2 * i + 1]);
             }
+#pragma unroll
+            for (int i = 0; i < 4; ++i) part[i] += other[i];
             const bool wide = m.scale == ScaleType::bf16;
             const float2 half = __half22float2(reinterpret_cast<const __half2&>(pair));
             add_scaled(part, wide ? __uint_as_float(pair << 16) : half.x,
                        wide ? __uint_as_float(pair & 0xffff0000u) : half.y, total);
         } else {
-            general_product(codes, unit, m, b, total);
+            general_product(codes, static_cast<const uint8_t*>(__cvta_shared_to_generic(unit)), m, b, total);
         }
+    }
+
+    /// Of activations in half precision (HalfColumns): a code c, as it lies in the word, is the half c 2^-24
+    /// or, in rows g + 8, 16 c 2^-24, which tensor cores multiply exactly; half the instructions. terms: of
+    /// columns 2 t and 2 t + 1 the factor of the products and what is added to them.
+    __device__ static void half_product(uint32_t unit, const DeviceMatrix& m, const uint32_t (&b)[words],
+                                        float4 terms, float (&total)[4]) {
+        const int lane = threadIdx.x % 32, g = lane / 4;
+        const uint4 first = load_shared(unit + lane * 16);
+        const uint4 second = load_shared(unit + 512 + lane * 16);
+        const uint32_t codes[8] = {first.x,  first.y,  first.z,  first.w,
+                                   second.x, second.y, second.z, second.w};
+        const uint32_t pair = load_shared_word(unit + DeviceMatrix::unit_code_bytes + g * 4);
+        float part[4] = {0, 0, 0, 0}, other[4] = {0, 0, 0, 0};
+#pragma unroll
+        for (int i = 0; i < 8; ++i) {
+            const uint32_t word = codes[i], upper = word >> 8;
+            const uint32_t a[4] = {word & 0x000f000fu, word & 0x00f000f0u, upper & 0x000f000fu,
+                                   upper & 0x00f000f0u};
+            multiply_add_half(i % 2 ? other : part, a, b[2 * i], b[2 * i + 1]);
+        }
+        const bool wide = m.scale == ScaleType::bf16;
+        const float2 half = __half22float2(reinterpret_cast<const __half2&>(pair));
+        const float low = wide ? __uint_as_float(pair << 16) : half.x;
+        const float high = wide ? __uint_as_float(pair & 0xffff0000u) : half.y;
+        total[0] = fmaf(low, fmaf(part[0] + other[0], terms.x, terms.y), total[0]);
+        total[1] = fmaf(low, fmaf(part[1] + other[1], terms.z, terms.w), total[1]);
+        total[2] = fmaf(high, fmaf(part[2] + other[2], terms.x * 0.0625f, terms.y), total[2]);
+        total[3] = fmaf(high, fmaf(part[3] + other[3], terms.z * 0.0625f, terms.w), total[3]);
     }
 
   private:
@@ -137,25 +180,26 @@ struct Int4Format {
     }
 };
 
-/// bf16: a unit is 32 inputs, 4 words of activations a lane; rows lie `pitch` bytes apart.
-struct Bf16Format {
-    static constexpr bool packed = false;
-    static constexpr int unit_inputs = 32, words = 4;
-    static constexpr int slot_inputs = 512,
-                         pitch = slot_inputs * 2 + 64;  // no two rows of a load in one bank
+/// bf16: a unit is 64 inputs, 8 words of activations a lane.
+struct Bf16Units {
+    static constexpr bool packed = false, half = false;
+    static constexpr int unit_inputs = bf16_unit_inputs, words = 8, unit_bytes = bf16_unit_bytes;
 
-    /// valid: whether this lane's inputs exist.
-    __device__ static void product(const uint8_t* unit, bool valid, const uint32_t (&b)[words],
+    /// Where 16 bytes of a row lie: rows next to each other use different banks.
+    __device__ static int place(int row, int piece) { return row * 128 + ((piece ^ row % 2 * 4) * 16); }
+
+    __device__ static void product(uint32_t unit, const DeviceMatrix&, const uint32_t (&b)[words],
                                    float (&total)[4]) {
         const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-        uint4 low = make_uint4(0, 0, 0, 0), high = low;
-        if (valid) {
-            low = *reinterpret_cast<const uint4*>(unit + g * pitch + t * 16);
-            high = *reinterpret_cast<const uint4*>(unit + (g + 8) * pitch + t * 16);
+#pragma unroll
+        for (int run = 0; run < 2; ++run) {
+            const uint4 low = load_shared(unit + place(g, 4 * run + t));
+            const uint4 high = load_shared(unit + place(g + 8, 4 * run + t));
+            const uint32_t first[4] = {low.x, high.x, low.y, high.y};
+            const uint32_t second[4] = {low.z, high.z, low.w, high.w};
+            multiply_add(total, first, b[4 * run], b[4 * run + 1]);
+            multiply_add(total, second, b[4 * run + 2], b[4 * run + 3]);
         }
-        const uint32_t first[4] = {low.x, high.x, low.y, high.y}, second[4] = {low.z, high.z, low.w, high.w};
-        multiply_add(total, first, b[0], b[1]);
-        multiply_add(total, second, b[2], b[3]);
     }
 };
 

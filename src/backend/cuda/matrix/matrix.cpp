@@ -108,10 +108,6 @@ void moe_on_tiles(const Tensor& x, const Routing& routing, const CudaExperts& ex
                        stream);
 }
 
-bool router_in_one(const DeviceMatrix& w, const Tensor& x) {
-    return w.store == Store::bf16 && in_vectors(x) && router_in_one_launch(x.size(0));
-}
-
 /// A router with the rows of zeros that fill its last block as experts, so that rows of logits are aligned.
 DeviceMatrix filled_up(DeviceMatrix router) {
     if (router.store != Store::int4 && !router.bias) router.out = static_cast<int64_t>(router.blocks) * 16;
@@ -191,8 +187,6 @@ void route(const Tensor& x, const CudaLinear& router, int64_t top_k, const Routi
     const DeviceMatrix matrix = filled_up(router.matrix());
     Cutter parts(scratch);
     float* logits = parts.take<float>(tokens * matrix.out);
-    if (router_in_one(router.matrix(), x))
-        return launch_router(x, router.matrix(), top_k, logits, router.counters(), ids, weights, stream);
     multiply(x, matrix, Tensor(logits, DType::f32, Shape{tokens, matrix.out}), parts, stream);
     launch_top_k(logits, matrix.out, tokens, router.out, top_k, ids, weights, stream);
 }

@@ -137,7 +137,7 @@ void bench_router(int64_t experts, int64_t hidden, int64_t top_k) {
     std::vector<std::shared_ptr<const CudaLinear>> routers;
     for (uint64_t i = 0; i < 40; ++i)
         routers.push_back(random_linear(experts, hidden, 0, i, allocate, nullptr));
-    for (const int64_t tokens : {1, 8, 64, 4096}) {
+    for (const int64_t tokens : {1, 2, 4, 8, 64, 4096}) {
         if (tokens > most_tokens) continue;
         const DeviceTensor x = activations(tokens, hidden);
         const DeviceTensor ids(DType::i32, Shape{tokens, top_k}), weights(DType::f32, Shape{tokens, top_k});
@@ -197,7 +197,7 @@ void run(const std::string& what) {
         bench_linear("int4 64x4096", 64, 4096, 128, {1, 8, 64}, DType::bf16);
     }
     if (what == "head") {
-        bench_linear("bf16 248320x4096", 248320, 4096, 0, {1, 8, 32, 128}, DType::f32);
+        bench_linear("bf16 248320x4096", 248320, 4096, 0, {1, 2, 8, 32, 128}, DType::f32);
         bench_linear("bf16 248320x2048", 248320, 2048, 0, {1, 8, 32, 128}, DType::f32);
         bench_linear("bf16 4096x4096", 4096, 4096, 0, {1, 8, 64, 4096}, DType::bf16);
     }

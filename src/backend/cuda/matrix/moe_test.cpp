@@ -44,16 +44,17 @@ HostExpert mixed_expert(int64_t i, const Sizes& sizes) {
     return expert;
 }
 
-enum class Skew { uniform, one, few };
+enum class Skew { uniform, one, few, repeated };
 
-/// Distinct experts for every token.
+/// Distinct experts for every token; repeated: the same expert for all choices of a token.
 std::vector<int32_t> random_ids(int64_t tokens, const Sizes& sizes, Skew skew) {
     std::vector<int32_t> ids;
     for (int64_t t = 0; t < tokens; ++t) {
         const int64_t range = skew == Skew::few ? sizes.top_k + 1 : sizes.count;
         const auto start = counter_random_bits(5, static_cast<uint64_t>(t)) % static_cast<uint64_t>(range);
         for (int64_t j = 0; j < sizes.top_k; ++j) {
-            const int64_t id = skew == Skew::one
+            const int64_t id = skew == Skew::repeated ? t % 3 * (sizes.count / 3)
+                               : skew == Skew::one
                                    ? sizes.count - 1 - j
                                    : (static_cast<int64_t>(start) + j * (range > 20 ? 7 : 1)) % range;
             ids.push_back(static_cast<int32_t>(id));
@@ -113,7 +114,7 @@ void check_experts(const char* name, const Sizes& sizes, const Load& load, bool 
     const bool narrow = compute == ComputeType::bf16;
     const auto experts =
         prepare_experts(sizes.count, sizes.hidden, sizes.intermediate, load, compute, stager(), allocate);
-    for (const Skew skew : {Skew::uniform, Skew::one, Skew::few})
+    for (const Skew skew : {Skew::uniform, Skew::one, Skew::few, Skew::repeated})
         for (const int64_t tokens : {1, 2, 3, 7, 8, 9, 16, 33, 64, 129}) {
             auto values = random_floats(tokens * sizes.hidden, 6);
             if (narrow) values = rounded_to_bf16(values);

@@ -11,6 +11,7 @@ namespace sheaf::cuda {
 
 constexpr int64_t max_stream_tokens = 8, max_stream_inputs = 8192, max_stream_pairs = 128,
                   max_stream_inner = 2048;
+constexpr uint32_t expert_table_bytes = 128 * (12 + 4 * 8) + 64 + 4096;  // of launch_stream_moe
 
 /// At most max_stream_tokens rows, max_stream_inputs inputs; int4 or bf16.
 void launch_stream_linear(const Tensor& x, const DeviceMatrix& weight, const Tensor& y, cudaStream_t stream);
@@ -27,7 +28,7 @@ struct MoeCall {
     const int32_t* ids;
     const float* weights;
     void* act;           // bf16 scratch: (pairs or pairs * 8, intermediate)
-    uint32_t* counters;  // two, zero
+    uint32_t* counters;  // 8 bytes, zero at first, then the kernels' own
     void* y;             // bf16 (tokens, hidden)
     // by tiles only:
     const ExpertTile* tiles;

@@ -5,6 +5,7 @@
 #include "backend/cuda/matrix/stream.h"
 
 namespace sheaf::cuda {
+
 namespace {
 
 struct LinearCall {
@@ -15,7 +16,7 @@ struct LinearCall {
     void* y;
     bool wide;  // f32 results
     int64_t y_stride;
-    int slots;
+    StreamLinearPlan plan;
     Fill fill;
 };
 
@@ -29,69 +30,76 @@ __device__ void store_result(const LinearCall& call, int64_t n, int column, floa
         static_cast<__nv_bfloat16*>(call.y)[at] = __float2bfloat16_rn(value);
 }
 
-template <class Format, int most_slots>
-__global__ void __launch_bounds__(stream_threads, 1) stream_linear(const __grid_constant__ LinearCall call) {
+/// int4: registers for two blocks on a multiprocessor: the next kernel's fill their rings while this one
+/// ends.
+template <class Format>
+__global__ void __launch_bounds__(stream_threads, Format::packed ? 2 : 1)
+    stream_linear(const __grid_constant__ LinearCall call) {
     extern __shared__ __align__(128) uint8_t shared[];
-    const ItemSpace space = item_space<Format>(call.weight);
-    StreamMemory memory(shared, call.slots, ring_slot_bytes<Format>(call.weight), call.fill);
-    const int begin = first_item(space.per_tile, blockIdx.x),
-              end = first_item(space.per_tile, blockIdx.x + 1);
-    if (threadIdx.x / 32 >= stream_warps) {  // weights depend on no kernel
-        for (int item = begin; item < end; ++item)
-            for (int s = 0; s < space.slots; ++s)
-                produce_slot(Format{}, memory.ring, call.fill, call.weight, space, call.weight.data, item, s);
-        return;
-    }
+    const DeviceMatrix& m = call.weight;
+    const UnitSizes sizes = unit_sizes<Format>(m);
+    const Share share(m.blocks, call.plan.slices);
+    const int first = share.first_unit(sizes.units), count = share.unit_count(sizes.units);
+    const auto run_of = [&](int turn) {
+        return sizes.run(m.data + share.item(turn) * sizes.block_bytes, first, count);
+    };
+    WarpRing ring(shared, call.plan.ring, call.fill);
+    Filler<Format, decltype(run_of)> filler(run_of, share.turns());
+    filler.fill_all(ring);  // weights depend on no kernel
     allow_next_kernel();
+    uint8_t* staged = shared + call.plan.ring.bytes;
+    const Sums sums{reinterpret_cast<float4*>(staged + call.plan.staged_bytes), (call.tokens + 1) / 2,
+                    call.plan.turns};
     wait_for_previous_kernel();
-    Finisher finisher{memory.sums};
-    consume_items<Format, most_slots, false>(
-        memory.ring, call.weight, space, begin, end, finisher, true,
-        [&](int, int g) { return g < call.tokens ? call.x + g * call.x_stride : nullptr; },
-        [&](int, int block, float4 sums) {
-            const int g = threadIdx.x % 32 / 4, column = threadIdx.x % 4 * 2;
+    using Columns = Staged<Format>;
+    Columns::stage(staged, {call.x, call.tokens, call.x_stride, 1, 0, static_cast<int>(m.in)});
+    Columns::wait_for_stage();
+    __syncthreads();
+    const Columns columns(staged, call.tokens, static_cast<int>((m.in + 127) / 128));
+    work(
+        share, sums,
+        [&](int, float(&total)[4]) { multiply_run<Format>(ring, filler, m, first, count, columns, total); },
+        [&](int block, int g, int t, float4 sum) {
             const int64_t n = static_cast<int64_t>(block) * 16 + g;
-            store_result(call, n, column, sums.x);
-            store_result(call, n, column + 1, sums.y);
-            store_result(call, n + 8, column, sums.z);
-            store_result(call, n + 8, column + 1, sums.w);
+            store_result(call, n, 2 * t, sum.x);
+            store_result(call, n, 2 * t + 1, sum.y);
+            store_result(call, n + 8, 2 * t, sum.z);
+            store_result(call, n + 8, 2 * t + 1, sum.w);
         });
 }
 
-template <class Format, int most_slots>
-void launch(LinearCall call, cudaStream_t stream) {
-    const uint32_t slot = ring_slot_bytes<Format>(call.weight);
-    const DeviceLimits& limits = device_limits();
-    const int room = static_cast<int>((limits.block_memory - StreamMemory::fixed_bytes) / slot);
-    call.slots = room < max_ring_slots ? room : max_ring_slots;
-    const ItemSpace space = item_space<Format>(call.weight);
-    const int blocks = space.per_tile < limits.multiprocessors ? space.per_tile : limits.multiprocessors;
-    launch_kernel(stream_linear<Format, most_slots>, static_cast<unsigned>(blocks), stream_threads,
-                  StreamMemory::fixed_bytes + static_cast<uint32_t>(call.slots) * slot, stream,
-                  "stream_linear", call);
+template <class Format>
+void launch(const LinearCall& call, cudaStream_t stream) {
+    if (Format::packed) share_processors(stream_linear<Format>);
+    launch_kernel(stream_linear<Format>, static_cast<unsigned>(call.plan.blocks), stream_threads,
+                  call.plan.shared_bytes, stream, "stream_linear", call);
 }
 
-/// Instances by the slots a row fills.
-template <class Format>
-void launch_sized(const LinearCall& call, cudaStream_t stream) {
-    constexpr int step = Format::packed ? 1 : 4;
-    SHEAF_CHECK(call.weight.in <= max_stream_inputs, "{} inputs", call.weight.in);
-    if (call.weight.in <= 2048) return launch<Format, step>(call, stream);
-    if (call.weight.in <= 4096) return launch<Format, 2 * step>(call, stream);
-    launch<Format, 4 * step>(call, stream);
+void launch_columns(const Tensor& x, const DeviceMatrix& weight, const Tensor& y,
+                    const StreamLinearPlan& plan, cudaStream_t stream) {
+    const LinearCall call{weight,
+                          static_cast<const __nv_bfloat16*>(x.raw()),
+                          x.row_stride(),
+                          static_cast<int>(x.size(0)),
+                          y.raw(),
+                          y.dtype() == DType::f32,
+                          y.row_stride(),
+                          plan,
+                          weight.store == Store::int4 ? stream_fill() : Fill::lanes};
+    if (weight.store != Store::int4) return launch<Bf16Units>(call, stream);
+    if (is_simple(weight)) return launch<Int4Format<true>>(call, stream);
+    launch<Int4Format<false>>(call, stream);
 }
 
 }  // namespace
 
 void launch_stream_linear(const Tensor& x, const DeviceMatrix& weight, const Tensor& y, cudaStream_t stream) {
-    const LinearCall call{weight,         static_cast<const __nv_bfloat16*>(x.raw()),
-                          x.row_stride(), static_cast<int>(x.size(0)),
-                          y.raw(),        y.dtype() == DType::f32,
-                          y.row_stride(), 0,
-                          stream_fill()};
-    if (weight.store != Store::int4) return launch_sized<Bf16Format>(call, stream);
-    if (is_simple(weight)) return launch_sized<Int4Format<true>>(call, stream);
-    launch_sized<Int4Format<false>>(call, stream);
+    const StreamLinearPlan plan = plan_stream_linear(weight, x.size(0));
+    SHEAF_CHECK(plan.ring.slots > 0, "no room to stream {} inputs", weight.in);
+    for (int64_t begin = 0; begin < x.size(0); begin += plan.columns) {
+        const int64_t end = begin + plan.columns < x.size(0) ? begin + plan.columns : x.size(0);
+        launch_columns(x.rows(begin, end), weight, y.rows(begin, end), plan, stream);
+    }
 }
 
 }  // namespace sheaf::cuda

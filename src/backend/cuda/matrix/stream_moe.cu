@@ -1,6 +1,6 @@
 // The streaming kernels of the mixture of experts: gate and up, SwiGLU, a barrier of the whole grid, down.
-// The producing warps do not take part in the barrier: the ring fills with down's weights while the others
-// wait.
+// The warps' rings are filled across the barrier: down's weights arrive while the blocks wait for one
+// another.
 #include "backend/cuda/cuda_error.h"
 #include "backend/cuda/matrix/launch.h"
 #include "backend/cuda/matrix/matrix_values.cuh"
@@ -12,81 +12,105 @@ namespace {
 
 struct StreamMoe {
     MoeCall call;
-    int slots;
-    uint32_t slot_bytes;
-    int down_units;   // bf16: of 32 inputs
-    int down_pieces;  // of a slot of down: runs of units that lie together
+    StreamMoePlan plan;
     Fill fill;
 };
 
-/// All results of the grid's blocks are visible to all of them afterwards. counters[0] counts arrivals,
-/// counters[1] rounds.
-__device__ void grid_barrier(uint32_t* counters) {
-    __threadfence();
-    consumer_barrier();
-    if (threadIdx.x == 0) {
-        uint32_t round, now;
-        asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(round) : "l"(counters + 1) : "memory");
-        if (atomicAdd(counters, 1u) == gridDim.x - 1) {
-            counters[0] = 0;
-            __threadfence();
-            asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(counters + 1), "r"(round + 1)
-                         : "memory");
-        } else {
-            do {
-                asm volatile("ld.acquire.gpu.global.u32 %0, [%1];"
-                             : "=r"(now)
-                             : "l"(counters + 1)
-                             : "memory");
-            } while (now == round);
-        }
-        __threadfence();
+/// Blocks meet: all results of the grid's blocks are visible to all of them after wait(). `arrived` counts on
+/// from launch to launch, by the grid's size each.
+struct GridBarrier {
+    unsigned long long* arrived;
+    unsigned long long goal = 0;
+
+    /// Early, by a block that has not arrived.
+    __device__ explicit GridBarrier(uint32_t* counters)
+        : arrived(reinterpret_cast<unsigned long long*>(counters)) {
+        if (threadIdx.x == 0) goal = (read() / gridDim.x + 1) * gridDim.x;
     }
-    consumer_barrier();
-}
+    __device__ unsigned long long read() const {
+        unsigned long long now;
+        asm volatile("ld.acquire.gpu.global.u64 %0, [%1];" : "=l"(now) : "l"(arrived) : "memory");
+        return now;
+    }
+    __device__ void wait() const {
+        __syncthreads();
+        if (threadIdx.x == 0) {
+            __threadfence();
+            asm volatile("red.release.gpu.global.add.u64 [%0], %1;" ::"l"(arrived), "l"(1ull) : "memory");
+            while (read() < goal) {
+            }
+            __threadfence();
+        }
+        __syncthreads();
+    }
+};
 
 /// The distinct experts of a few tokens in the order of their first choice, and each token's weight for them.
 struct ExpertTable {
     int count;
     int32_t* expert;  // (max_stream_pairs)
     float* weight;    // (max_stream_pairs, 8): 0 where the token does not go to the expert
+    int32_t* ids;
+    float* pair_weight;
 
-    static constexpr uint32_t bytes =
-        static_cast<uint32_t>(max_stream_pairs) * (4 + 4 * stream_columns + 4) + 64;
+    static constexpr int buckets = 1024;
+    static_assert(expert_table_bytes == max_stream_pairs * (12 + 4 * stream_columns) + 64 + 4 * buckets);
 
-    /// By all threads of the block.
-    __device__ void build(uint8_t* memory, const MoeCall& call) {
-        const int pairs = static_cast<int>(call.tokens * call.top_k), thread = threadIdx.x;
+    /// The experts. By all threads of the block.
+    __device__ void find_experts(uint8_t* memory, const MoeCall& call) {
+        const int pairs = static_cast<int>(call.tokens * call.top_k), thread = threadIdx.x,
+                  lane = thread % 32;
         expert = reinterpret_cast<int32_t*>(memory);
-        auto* ids = expert + max_stream_pairs;
-        weight = reinterpret_cast<float*>(ids + max_stream_pairs);
-        auto* firsts =
-            reinterpret_cast<uint32_t*>(weight + max_stream_pairs * stream_columns);  // one word a warp
-        if (thread < pairs) ids[thread] = call.ids[thread];
-        __syncthreads();
-        bool first = thread < pairs;
-        for (int q = 0; first && q < thread; ++q) first = ids[q] != ids[thread];
-        const uint32_t marks = __ballot_sync(0xffffffffu, first);
-        if (thread < max_stream_pairs && thread % 32 == 0) firsts[thread / 32] = marks;
-        __syncthreads();
-        count = 0;
-        int rank = __popc(marks & ((1u << thread % 32) - 1));
-        for (int w = 0; w < max_stream_pairs / 32; ++w) {
-            if (w < thread / 32) rank += __popc(firsts[w]);
-            count += __popc(firsts[w]);
+        ids = expert + max_stream_pairs;
+        pair_weight = reinterpret_cast<float*>(ids + max_stream_pairs);
+        weight = pair_weight + max_stream_pairs;
+        const int at = pairs <= 32 ? lane : thread;
+        const int id = at < pairs ? call.ids[at] : -1 - lane;
+        const float mine = thread < pairs ? call.weights[thread] : 0;
+        bool first = at < pairs;
+        uint32_t marks;
+        int before = 0;
+        if (pairs <= 32) {  // every warp for itself
+            const uint32_t same = __match_any_sync(0xffffffffu, id);
+            first = first && __ffs(static_cast<int>(same)) - 1 == lane;
+            marks = __ballot_sync(0xffffffffu, first);
+            count = __popc(marks);
+        } else {
+            auto* firsts = reinterpret_cast<uint32_t*>(weight + max_stream_pairs * stream_columns);
+            auto* owner = reinterpret_cast<int32_t*>(firsts + 16);  // of an expert's bucket: its first pair
+            for (int i = thread; i < buckets; i += stream_threads) owner[i] = max_stream_pairs;
+            if (first) ids[at] = id;
+            __syncthreads();
+            if (first) atomicMin(&owner[id % buckets], thread);
+            __syncthreads();
+            for (int q = first ? owner[id % buckets] : 0; first && q < thread; ++q) first = ids[q] != id;
+            marks = __ballot_sync(0xffffffffu, first);
+            if (thread < max_stream_pairs && lane == 0) firsts[thread / 32] = marks;
+            __syncthreads();
+            count = 0;
+            for (int w = 0; w < max_stream_pairs / 32; ++w) count += __popc(firsts[w]);
+            for (int w = 0; w < thread / 32 && first; ++w) before += __popc(firsts[w]);
         }
-        if (first) {
-            expert[rank] = ids[thread];
-            for (int column = 0; column < stream_columns; ++column) {
-                float sum = 0;
-                for (int j = 0; column < call.tokens && j < call.top_k; ++j) {
-                    const int pair = column * static_cast<int>(call.top_k) + j;
-                    if (ids[pair] == ids[thread]) sum += call.weights[pair];
-                }
-                weight[rank * stream_columns + column] = sum;
+        const int rank = before + __popc(marks & ((1u << lane) - 1));
+        if (first) expert[rank] = id;  // where every warp does it, all write the same
+        if (thread < pairs) {
+            ids[thread] = id;
+            pair_weight[thread] = mine;
+        }
+        __syncthreads();
+    }
+
+    /// The weights; a block barrier must follow.
+    __device__ void find_weights(const MoeCall& call) const {
+        for (int i = threadIdx.x; i < count * stream_columns; i += stream_threads) {
+            const int column = i % stream_columns, wanted = expert[i / stream_columns];
+            float sum = 0;
+            for (int j = 0; column < call.tokens && j < call.top_k; ++j) {
+                const int pair = column * static_cast<int>(call.top_k) + j;
+                if (ids[pair] == wanted) sum += pair_weight[pair];
             }
+            weight[i] = sum;
         }
-        __syncthreads();
     }
 };
 
@@ -95,258 +119,251 @@ __device__ void store_act(const MoeCall& call, int64_t row, int i, float gate, f
         __float2bfloat16_rn(silu(gate) * up * weight);
 }
 
-template <class Format>
-__device__ void produce_items(Ring& ring, Fill fill, const DeviceMatrix& m, const ItemSpace& space, int begin,
-                              int end, size_t stride, const int32_t* expert, int expert_step) {
-    for (int item = begin; item < end; ++item) {
-        const int tile = item / space.per_tile;
-        const uint8_t* data = m.data + static_cast<size_t>(expert[tile * expert_step]) * stride;
-        for (int s = 0; s < space.slots; ++s)
-            produce_slot(Format{}, ring, fill, m, space, data, item - tile * space.per_tile, s);
+/// Down of a few tokens: an item is a block of 16 outputs over the units of all experts of the table, one
+/// expert after another. This warp's slice of them goes through experts [first, first + count).
+struct DownSlice {
+    int begin, end, units;  // units: of one expert
+    int first, count;
+
+    __device__ DownSlice(const Share& share, int experts, int units_of_one) : units(units_of_one) {
+        begin = share.first_unit(experts * units);
+        end = begin + share.unit_count(experts * units);
+        first = begin / units;
+        count = (end - 1) / units - first + 1;
     }
-}
-
-/// Slot s of block `block` of down: units 16 s ... of the experts' rows set one after another.
-template <bool simple>
-__device__ void produce_down_slot(Int4Format<simple>, Ring& ring, const StreamMoe& job,
-                                  const ExpertTable& table, int block, int s) {
-    const DeviceMatrix& m = job.call.experts.down;
-    const int run = stream_warps / job.down_pieces, all = table.count * job.down_units;
-    const int pieces = min(job.down_pieces, (all - stream_warps * s + run - 1) / run);
-    const auto bytes = static_cast<uint32_t>(run * m.unit_bytes);
-    fill_slot(ring, job.fill, pieces, static_cast<uint32_t>(pieces) * bytes, [&](int i) {
-        const int at = stream_warps * s + run * i, tile = at / job.down_units,
-                  unit = at - tile * job.down_units;
-        const uint8_t* data = m.data + static_cast<size_t>(table.expert[tile]) * job.call.experts.down_stride;
-        return Piece{data + (static_cast<int64_t>(block) * m.units + unit) * m.unit_bytes, i * bytes, bytes};
-    });
-}
-
-/// bf16: slots of one expert each.
-__device__ void produce_down_slot(Bf16Format, Ring& ring, const StreamMoe& job, const ExpertTable& table,
-                                  int block, int s) {
-    const DeviceMatrix& m = job.call.experts.down;
-    const int per_tile = (job.down_units + stream_warps - 1) / stream_warps, tile = s / per_tile;
-    const uint8_t* data = m.data + static_cast<size_t>(table.expert[tile]) * job.call.experts.down_stride;
-    produce_slot(Bf16Format{}, ring, job.fill, m, ItemSpace{}, data, block, s - tile * per_tile);
-}
-
-/// Where unit `warp` of slot s of down lies: which expert of the table, and which unit of its row.
-struct DownPlace {
-    int tile, unit;
+    __device__ int first_unit(int i) const { return i == 0 ? begin - first * units : 0; }
+    __device__ int unit_count(int i) const { return min(units, end - (first + i) * units) - first_unit(i); }
 };
 
-template <bool simple>
-__device__ DownPlace down_place(Int4Format<simple>, const StreamMoe& job, int s, int warp) {
-    const int at = stream_warps * s + warp, tile = at / job.down_units;
-    return {tile, at - tile * job.down_units};
-}
-
-__device__ DownPlace down_place(Bf16Format, const StreamMoe& job, int s, int warp) {
-    const int per_tile = (job.down_units + stream_warps - 1) / stream_warps, tile = s / per_tile;
-    return {tile, (s - tile * per_tile) * stream_warps + warp};
-}
-
+/// What one warp multiplies for a few tokens: its runs of gate_up, then those of down.
 template <class Format>
-__device__ int down_slots(const StreamMoe& job, int experts) {
-    if (Format::packed) return (experts * job.down_units + stream_warps - 1) / stream_warps;
-    return experts * ((job.down_units + stream_warps - 1) / stream_warps);
-}
+struct TokenRuns {
+    const DeviceExperts& experts;
+    const ExpertTable& table;
+    UnitSizes up, down;
+    Share share, down_share;
+    int first, count, turns;  // of gate_up: units of a run, and runs
+    DownSlice slice;
 
-template <class Format>
-__device__ void load_down_columns(const StreamMoe& job, const ExpertTable& table, int s,
-                                  uint32_t (&b)[Format::words]) {
-    const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4;
-    const DownPlace place = down_place(Format{}, job, s, warp);
-    const int64_t inner = job.call.experts.intermediate;
-    const __nv_bfloat16* row = nullptr;
-    if (place.tile < table.count && table.weight[place.tile * stream_columns + g] != 0)
-        row = static_cast<const __nv_bfloat16*>(job.call.act) +
-              (static_cast<int64_t>(place.tile) * stream_columns + g) * inner;
-    load_columns<Format, true>(row, place.unit, inner, b);
+    __device__ TokenRuns(const DeviceExperts& all, const ExpertTable& of)
+        : experts(all),
+          table(of),
+          up(unit_sizes<Format>(all.gate_up)),
+          down(unit_sizes<Format>(all.down)),
+          share(of.count * all.gate_up.blocks, slices(up.units, of.count * all.gate_up.blocks)),
+          down_share(all.down.blocks, slices(of.count * down.units, all.down.blocks)),
+          first(share.first_unit(up.units)),
+          count(share.unit_count(up.units)),
+          turns(share.turns()),
+          slice(down_share, of.count, down.units) {}
+    __device__ static int slices(int units, int items) {
+        const int grid = static_cast<int>(gridDim.x);
+        return best_slices(units, (items + grid - 1) / grid);
+    }
+    __device__ int runs() const { return turns + down_share.turns() * slice.count; }
+    __device__ Run operator()(int run) const {
+        if (run < turns) {
+            const int item = share.item(run), tile = item / experts.gate_up.blocks;
+            const auto expert = static_cast<size_t>(table.expert[tile]);
+            const int block = item - tile * experts.gate_up.blocks;
+            return up.run(experts.gate_up.data + expert * experts.gate_up_stride + block * up.block_bytes,
+                          first, count);
+        }
+        const int turn = (run - turns) / slice.count, i = (run - turns) - turn * slice.count;
+        const auto expert = static_cast<size_t>(table.expert[slice.first + i]);
+        return down.run(
+            experts.down.data + expert * experts.down_stride + down_share.item(turn) * down.block_bytes,
+            slice.first_unit(i), slice.unit_count(i));
+    }
+};
+
+__device__ void store_outputs(const MoeCall& call, int block, int g, int t, float4 sum) {
+    const int64_t n = static_cast<int64_t>(block) * 16 + g;
+    const auto store = [&](int64_t row, int of, float value) {
+        if (of < call.tokens && row < call.experts.hidden)
+            static_cast<__nv_bfloat16*>(call.y)[of * call.experts.hidden + row] = __float2bfloat16_rn(value);
+    };
+    store(n, 2 * t, sum.x);
+    store(n, 2 * t + 1, sum.y);
+    store(n + 8, 2 * t, sum.z);
+    store(n + 8, 2 * t + 1, sum.w);
 }
 
 /// y: each block of 16 outputs over all experts at once; act holds the tokens' weights already.
-template <class Format>
-__device__ void consume_down(Ring& ring, const StreamMoe& job, const ExpertTable& table, int begin, int end,
-                             Finisher& finisher) {
-    const MoeCall& call = job.call;
-    const int warp = threadIdx.x / 32, slots = down_slots<Format>(job, table.count);
-    for (int block = begin; block < end; ++block) {
-        float total[4] = {0, 0, 0, 0};
-        uint32_t b[Format::words], next[Format::words];
-        load_down_columns<Format>(job, table, 0, next);
-        for (int s = 0; s < slots; ++s) {
-#pragma unroll
-            for (int i = 0; i < Format::words; ++i) b[i] = next[i];
-            if (s + 1 < slots) load_down_columns<Format>(job, table, s + 1, next);
-            ring.wait_full();
-            const DownPlace place = down_place(Format{}, job, s, warp);
-            if (place.tile < table.count && place.unit < job.down_units)
-                multiply_unit(Format{}, ring, call.experts.down, warp, place.unit, b, total);
-            ring.release();
-        }
-        finisher.add(total, 1, stream_warps, [&](int, float4 sums) {
-            const int64_t n = static_cast<int64_t>(block) * 16 + threadIdx.x % 32 / 4;
-            const int column = threadIdx.x % 4 * 2;
-            auto store = [&](int64_t row, int of, float value) {
-                if (of < call.tokens && row < call.experts.hidden)
-                    static_cast<__nv_bfloat16*>(call.y)[of * call.experts.hidden + row] =
-                        __float2bfloat16_rn(value);
-            };
-            store(n, column, sums.x);
-            store(n, column + 1, sums.y);
-            store(n + 8, column, sums.z);
-            store(n + 8, column + 1, sums.w);
-        });
+template <class Format, class FillerType>
+__device__ void multiply_down(const MoeCall& call, const TokenRuns<Format>& runs, WarpRing& ring,
+                              FillerType& filler, uint8_t* staged, const Sums& sums) {
+    using Columns = Staged<Format>;
+    const DeviceExperts& experts = call.experts;
+    const DownSlice& slice = runs.slice;
+    const bool one = call.tokens == 1;
+    const int column = threadIdx.x % 32 / 4, inner = static_cast<int>(experts.intermediate);
+    const int act_units = (inner + 127) / 128;
+    const auto* acts = static_cast<const __nv_bfloat16*>(call.act);
+    if (one) {
+        Columns::stage(staged,
+                       {acts, 1, 0, runs.table.count, static_cast<int64_t>(stream_columns) * inner, inner});
+        Columns::wait_for_stage();
+        __syncthreads();
     }
+    const Columns all_acts(staged, 1, runs.table.count * act_units);
+    work(
+        runs.down_share, sums,
+        [&](int, float(&total)[4]) {
+            for (int i = 0; i < slice.count; ++i) {
+                const int expert = slice.first + i, first = slice.first_unit(i), count = slice.unit_count(i);
+                if (one) {
+                    const int before = expert * act_units * (128 / Format::unit_inputs);
+                    multiply_run<Format>(ring, filler, experts.down, before + first, count, all_acts, total);
+                } else {
+                    const int row = expert * stream_columns + column;
+                    const auto* act = acts + static_cast<int64_t>(row) * inner;
+                    multiply_run<Format>(ring, filler, experts.down, first, count,
+                                         RowColumns{runs.table.weight[row] != 0 ? act : nullptr, inner},
+                                         total);
+                }
+            }
+        },
+        [&](int block, int g, int t, float4 sum) { store_outputs(call, block, g, t, sum); });
 }
 
 /// Columns are tokens: every expert multiplies all of them, and only the results of its own are kept.
-template <class Format, int most_slots>
+template <class Format>
 __global__ void __launch_bounds__(stream_threads, 1) moe_by_tokens(const __grid_constant__ StreamMoe job) {
     extern __shared__ __align__(128) uint8_t shared[];
+    using Columns = Staged<Format>;
     const MoeCall& call = job.call;
     const DeviceExperts& experts = call.experts;
-    StreamMemory memory(shared, job.slots, job.slot_bytes, job.fill);
+    const int blocks = experts.gate_up.blocks, tokens = static_cast<int>(call.tokens);
+    WarpRing ring(shared, job.plan.ring, job.fill);
+    uint8_t* staged = shared + job.plan.ring.bytes;
+    uint8_t* memory = staged + job.plan.staged_bytes;
+    const Sums sums{reinterpret_cast<float4*>(memory + job.plan.table_bytes), (tokens + 1) / 2,
+                    job.plan.turns};
     allow_next_kernel();
     wait_for_previous_kernel();
+    const GridBarrier barrier(call.counters);
     ExpertTable table;
-    table.build(memory.rest, call);
-    const ItemSpace space = item_space<Format>(experts.gate_up);
-    const int items = table.count * space.per_tile;
-    const int begin = first_item(items, blockIdx.x), end = first_item(items, blockIdx.x + 1);
-    const int down_begin = first_item(experts.down.blocks, blockIdx.x);
-    const int down_end = first_item(experts.down.blocks, blockIdx.x + 1);
-    if (threadIdx.x / 32 >= stream_warps) {
-        produce_items<Format>(memory.ring, job.fill, experts.gate_up, space, begin, end,
-                              experts.gate_up_stride, table.expert, 1);
-        const int slots = down_slots<Format>(job, table.count);
-        for (int block = down_begin; block < down_end; ++block)
-            for (int s = 0; s < slots; ++s) produce_down_slot(Format{}, memory.ring, job, table, block, s);
-        return;
-    }
-    Finisher finisher{memory.sums};
-    const auto* x = static_cast<const __nv_bfloat16*>(call.x);
-    consume_items<Format, most_slots, false>(
-        memory.ring, experts.gate_up, space, begin, end, finisher, true,
-        [&](int, int g) { return g < call.tokens ? x + g * call.x_stride : nullptr; },
-        [&](int tile, int block, float4 sums) {
-            const int i = block * 8 + static_cast<int>(threadIdx.x % 32 / 4), column = threadIdx.x % 4 * 2;
+    table.find_experts(memory, call);
+    const TokenRuns<Format> runs(experts, table);
+    Filler<Format, TokenRuns<Format>> filler(runs, runs.runs());
+    filler.fill_all(ring);
+    Columns::stage(staged, {static_cast<const __nv_bfloat16*>(call.x), tokens, call.x_stride, 1, 0,
+                            static_cast<int>(experts.hidden)});
+    table.find_weights(call);
+    Columns::wait_for_stage();
+    __syncthreads();
+    const Columns columns(staged, tokens, static_cast<int>((experts.hidden + 127) / 128));
+    work(
+        runs.share, sums,
+        [&](int, float(&total)[4]) {
+            multiply_run<Format>(ring, filler, experts.gate_up, runs.first, runs.count, columns, total);
+        },
+        [&](int item, int g, int t, float4 sum) {
+            const int tile = item / blocks, i = (item - tile * blocks) * 8 + g;
             if (i >= experts.intermediate) return;
-            const float* weight = table.weight + tile * stream_columns + column;
-            const int64_t row = static_cast<int64_t>(tile) * stream_columns + column;
-            if (weight[0] != 0) store_act(call, row, i, sums.x, sums.z, weight[0]);
-            if (weight[1] != 0) store_act(call, row + 1, i, sums.y, sums.w, weight[1]);
+            const float* weight = table.weight + tile * stream_columns + 2 * t;
+            const int64_t row = static_cast<int64_t>(tile) * stream_columns + 2 * t;
+            if (weight[0] != 0 || (tokens == 1 && t == 0)) store_act(call, row, i, sum.x, sum.z, weight[0]);
+            if (weight[1] != 0) store_act(call, row + 1, i, sum.y, sum.w, weight[1]);
         });
-    grid_barrier(call.counters);
-    consume_down<Format>(memory.ring, job, table, down_begin, down_end, finisher);
+    barrier.wait();
+    multiply_down<Format>(call, runs, ring, filler, staged, sums);
 }
 
-/// Columns are the places of a tile.
-template <class Format, int most_slots>
+/// Columns are the places of a tile; a warp takes whole rows.
+template <class Format>
 __global__ void __launch_bounds__(stream_threads, 1) moe_by_tiles(const __grid_constant__ StreamMoe job) {
     extern __shared__ __align__(128) uint8_t shared[];
     const MoeCall& call = job.call;
     const DeviceExperts& experts = call.experts;
-    StreamMemory memory(shared, job.slots, job.slot_bytes, job.fill);
+    const UnitSizes up = unit_sizes<Format>(experts.gate_up), down = unit_sizes<Format>(experts.down);
+    const int up_blocks = experts.gate_up.blocks, down_blocks = experts.down.blocks;
+    WarpRing ring(shared, job.plan.ring, job.fill);
     allow_next_kernel();
     wait_for_previous_kernel();
+    const GridBarrier barrier(call.counters);
     const int tiles = *call.tile_count;
-    const ItemSpace space = item_space<Format>(experts.gate_up),
-                    down_space = item_space<Format>(experts.down);
-    const int begin = first_item(tiles * space.per_tile, blockIdx.x);
-    const int end = first_item(tiles * space.per_tile, blockIdx.x + 1);
-    const int down_begin = first_item(tiles * down_space.per_tile, blockIdx.x);
-    const int down_end = first_item(tiles * down_space.per_tile, blockIdx.x + 1);
-    if (threadIdx.x / 32 >= stream_warps) {
-        constexpr int step = sizeof(ExpertTile) / sizeof(int32_t);
-        produce_items<Format>(memory.ring, job.fill, experts.gate_up, space, begin, end,
-                              experts.gate_up_stride, &call.tiles->expert, step);
-        produce_items<Format>(memory.ring, job.fill, experts.down, down_space, down_begin, down_end,
-                              experts.down_stride, &call.tiles->expert, step);
-        return;
-    }
-    Finisher finisher{memory.sums};
-    const int g = threadIdx.x % 32 / 4, column = threadIdx.x % 4 * 2;
-    consume_items<Format, most_slots, false>(
-        memory.ring, experts.gate_up, space, begin, end, finisher, false,
-        [&](int tile, int of) -> const __nv_bfloat16* {
-            if (of >= call.tiles[tile].count) return nullptr;
-            const int64_t token = call.pair_of_place[call.tiles[tile].first + of] / call.top_k;
-            return static_cast<const __nv_bfloat16*>(call.x) + token * call.x_stride;
+    const Share share(tiles * up_blocks, 1), down_share(tiles * down_blocks, 1);
+    const auto run_of = [&](int run) {
+        const bool is_up = run < share.turns();
+        const int item = is_up ? share.item(run) : down_share.item(run - share.turns());
+        const int blocks = is_up ? up_blocks : down_blocks, tile = item / blocks;
+        const auto expert = static_cast<size_t>(call.tiles[tile].expert);
+        const uint8_t* data = is_up ? experts.gate_up.data + expert * experts.gate_up_stride
+                                    : experts.down.data + expert * experts.down_stride;
+        const UnitSizes& sizes = is_up ? up : down;
+        return sizes.run(data + (item - tile * blocks) * sizes.block_bytes, 0, sizes.units);
+    };
+    Filler<Format, decltype(run_of)> filler(run_of, share.turns() + down_share.turns());
+    filler.fill_all(ring);
+    const Sums none{};
+    const int column = threadIdx.x % 32 / 4;
+    work(
+        share, none,
+        [&](int turn, float(&total)[4]) {
+            const ExpertTile tile = call.tiles[share.item(turn) / up_blocks];
+            const __nv_bfloat16* row = nullptr;
+            if (column < tile.count)
+                row = static_cast<const __nv_bfloat16*>(call.x) +
+                      call.pair_of_place[tile.first + column] / call.top_k * call.x_stride;
+            multiply_run<Format>(ring, filler, experts.gate_up, 0, up.units,
+                                 RowColumns{row, static_cast<int>(experts.hidden)}, total);
         },
-        [&](int tile, int block, float4 sums) {
-            const int i = block * 8 + g;
+        [&](int item, int g, int t, float4 sum) {
+            const int i = item % up_blocks * 8 + g;
             if (i >= experts.intermediate) return;
-            const ExpertTile of = call.tiles[tile];
-            const int place = of.first + column;
-            if (column < of.count)
-                store_act(call, place, i, sums.x, sums.z, call.weights[call.pair_of_place[place]]);
-            if (column + 1 < of.count)
-                store_act(call, place + 1, i, sums.y, sums.w, call.weights[call.pair_of_place[place + 1]]);
+            const ExpertTile of = call.tiles[item / up_blocks];
+            const int place = of.first + 2 * t;
+            if (2 * t < of.count)
+                store_act(call, place, i, sum.x, sum.z, call.weights[call.pair_of_place[place]]);
+            if (2 * t + 1 < of.count)
+                store_act(call, place + 1, i, sum.y, sum.w, call.weights[call.pair_of_place[place + 1]]);
         });
-    grid_barrier(call.counters);
-    constexpr int down_most = Format::packed ? 1 : 4;
-    consume_items<Format, down_most, true>(
-        memory.ring, experts.down, down_space, down_begin, down_end, finisher, false,
-        [&](int tile, int of) -> const __nv_bfloat16* {
-            if (of >= call.tiles[tile].count) return nullptr;
-            return static_cast<const __nv_bfloat16*>(call.act) +
-                   (call.tiles[tile].first + of) * experts.intermediate;
+    barrier.wait();
+    work(
+        down_share, none,
+        [&](int turn, float(&total)[4]) {
+            const ExpertTile tile = call.tiles[down_share.item(turn) / down_blocks];
+            const __nv_bfloat16* row = nullptr;
+            if (column < tile.count)
+                row = static_cast<const __nv_bfloat16*>(call.act) +
+                      (tile.first + column) * experts.intermediate;
+            multiply_run<Format>(ring, filler, experts.down, 0, down.units,
+                                 RowColumns{row, static_cast<int>(experts.intermediate)}, total);
         },
-        [&](int tile, int block, float4 sums) {
-            const ExpertTile of = call.tiles[tile];
-            const int64_t n = static_cast<int64_t>(block) * 16 + g;
-            auto store = [&](int64_t row, int at, float value) {
+        [&](int item, int g, int t, float4 sum) {
+            const ExpertTile of = call.tiles[item / down_blocks];
+            const int64_t n = static_cast<int64_t>(item % down_blocks) * 16 + g;
+            const auto store = [&](int64_t row, int at, float value) {
                 if (at < of.count && row < experts.hidden)
                     call.partial[static_cast<int64_t>(of.first + at) * experts.hidden + row] = value;
             };
-            store(n, column, sums.x);
-            store(n, column + 1, sums.y);
-            store(n + 8, column, sums.z);
-            store(n + 8, column + 1, sums.w);
+            store(n, 2 * t, sum.x);
+            store(n, 2 * t + 1, sum.y);
+            store(n + 8, 2 * t, sum.z);
+            store(n + 8, 2 * t + 1, sum.w);
         });
 }
 
-int greatest_common_divisor(int a, int b) {
-    return b == 0 ? a : greatest_common_divisor(b, a % b);
-}
-
-template <class Format, int most_slots>
-void launch(StreamMoe job, bool by_tokens, cudaStream_t stream) {
-    const DeviceExperts& experts = job.call.experts;
-    const uint32_t up = ring_slot_bytes<Format>(experts.gate_up),
-                   down = ring_slot_bytes<Format>(experts.down);
-    job.slot_bytes = up > down ? up : down;
-    const DeviceLimits& limits = device_limits();
-    const uint32_t fixed = StreamMemory::fixed_bytes + (by_tokens ? ExpertTable::bytes : 0);
-    const int room = static_cast<int>((limits.block_memory - fixed) / job.slot_bytes);
-    job.slots = room < max_ring_slots ? room : max_ring_slots;
-    job.down_units = item_space<Format>(experts.down).units;
-    job.down_pieces = stream_warps / greatest_common_divisor(stream_warps, job.down_units);
-    launch_kernel(by_tokens ? moe_by_tokens<Format, most_slots> : moe_by_tiles<Format, most_slots>,
-                  static_cast<unsigned>(limits.multiprocessors), stream_threads,
-                  fixed + static_cast<uint32_t>(job.slots) * job.slot_bytes, stream, "stream_moe", job);
-}
-
-/// Instances by the slots a row of gate_up fills.
 template <class Format>
-void launch_sized(const StreamMoe& job, bool by_tokens, cudaStream_t stream) {
-    constexpr int step = Format::packed ? 1 : 4;
-    const int64_t inputs = job.call.experts.hidden;
-    SHEAF_CHECK(inputs <= max_stream_inputs, "{} inputs", inputs);
-    if (inputs <= 2048) return launch<Format, step>(job, by_tokens, stream);
-    if (inputs <= 4096) return launch<Format, 2 * step>(job, by_tokens, stream);
-    launch<Format, 4 * step>(job, by_tokens, stream);
+void launch(const StreamMoe& job, bool by_tokens, cudaStream_t stream) {
+    auto* kernel = by_tokens ? moe_by_tokens<Format> : moe_by_tiles<Format>;
+    launch_kernel(kernel, static_cast<unsigned>(device_limits().multiprocessors), stream_threads,
+                  job.plan.shared_bytes, stream, "stream_moe", job);
 }
 
 void launch_any(const MoeCall& call, bool by_tokens, cudaStream_t stream) {
-    const StreamMoe job{call, 0, 0, 0, 0, stream_fill()};
-    if (call.experts.gate_up.store != Store::int4) return launch_sized<Bf16Format>(job, by_tokens, stream);
+    const bool packed = call.experts.gate_up.store == Store::int4;
+    const StreamMoe job{call,
+                        by_tokens ? plan_stream_moe(call.experts, call.tokens, call.top_k)
+                                  : plan_stream_moe_tiles(call.experts),
+                        packed ? stream_fill() : Fill::lanes};
+    SHEAF_CHECK(job.plan.ring.slots > 0, "no room to stream {} inputs", call.experts.hidden);
+    if (!packed) return launch<Bf16Units>(job, by_tokens, stream);
     if (is_simple(call.experts.gate_up) && is_simple(call.experts.down))
-        return launch_sized<Int4Format<true>>(job, by_tokens, stream);
-    launch_sized<Int4Format<false>>(job, by_tokens, stream);
+        return launch<Int4Format<true, true>>(job, by_tokens, stream);
+    launch<Int4Format<false>>(job, by_tokens, stream);
 }
 
 }  // namespace
