@@ -194,10 +194,12 @@ void route(const Tensor& x, const CudaLinear& router, int64_t top_k, const Routi
 size_t moe_scratch_bytes(const CudaExperts& experts, int64_t tokens, int64_t top_k) {
     // Activations that are no vectors take the plain kernels; all choices up to `tokens` fit.
     size_t most = MoeScratch::size(experts, tokens * top_k, MoePath::plain);
-    for (const int64_t count : {tokens, std::min(tokens, max_stream_tokens)}) {
+    const auto consider = [&](int64_t count) {
         const MoePath path = moe_path({experts.device(), count, top_k, true});
         most = std::max(most, MoeScratch::size(experts, count * top_k, path));
-    }
+    };
+    consider(tokens);
+    for (int64_t count = 1; count <= std::min(tokens, max_stream_tokens); ++count) consider(count);
     return most;
 }
 
