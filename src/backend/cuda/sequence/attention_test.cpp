@@ -128,9 +128,8 @@ TEST(CudaAttention, LongContext) {
     expect_attention(DType::bf16, {32, 2, 256}, batch, 64, 1.5e-2);
 }
 
-TEST(CudaAttention, ASequenceDoesNotDependOnItsCompany) {
+void expect_same_alone(const std::vector<SequenceRun>& runs) {
     const HeadShape shape{32, 2, 256};
-    const std::vector<SequenceRun> runs = {{1, 900}, {3, 77}, {70, 12}, {1, 4000}, {0, 0}, {1, 5}};
     const TestBatch all(runs, 16);
     const TestPages pages(DType::bf16, all, 16, shape);
     const Activations query(DType::bf16, Shape{all.tokens, shape.heads * shape.dim}, 5, 2.0);
@@ -156,6 +155,15 @@ TEST(CudaAttention, ASequenceDoesNotDependOnItsCompany) {
                                       together.begin() + (all.begin[s] + rows) * columns);
         EXPECT_EQ(run(one, all.begin[s], rows), part) << s;
     }
+}
+
+TEST(CudaAttention, ASequenceDoesNotDependOnItsCompany) {
+    expect_same_alone({{1, 900}, {3, 77}, {70, 12}, {1, 4000}, {0, 0}, {1, 5}});
+    std::vector<SequenceRun> many;  // so many that their parts would be fewer
+    for (int32_t i = 0; i < 300; ++i) many.push_back({1, i % 30 == 7 ? 4000 - i : i});
+    force_choices(batch_invariant_choices);
+    expect_same_alone(many);
+    force_choices({});
 }
 
 /// Norm and rotation of one head in double.
