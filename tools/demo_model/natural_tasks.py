@@ -59,7 +59,19 @@ def natural(tasks, rng):
     if "'{v}'" in way and "'" in text:
         way = way.replace("'{v}'", '"{v}"')
     whole = way.format(verb=verb, noun=noun, v=text)
-    passive = rng.random() < 0.12 and kind in ("word", "slug", "tracking", "title") and ("The " + rng.choice(["{noun} {v}", "{v} {noun}", "{noun} called {v}"]) + rng.choice([" should be ", " must be ", " has to be ", " needs to be ", " can be "]) + past(verb)).format(noun=noun, v=text)
+    if kind[:3] != "int" and rng.random() < 0.15:  # print 3 copies of plan.txt
+        unit, (count, number) = rng.choice(UNITS), tasks.value(rng, "int:1:60", False)
+        ways = "{verb} {c} {u} of {v}|{verb} {c} {u} of the {noun} {v}|{verb} {c} {u} from {v}|{verb} {c} {u} of {noun} {v}|{verb} exactly {c} {u} of {v}|take {c} {u} of {v} and {verb} them"
+        whole = rng.choice(ways.split("|")).format(verb=verb, noun=noun, v=text, c=count, u=unit)
+        unit = unit if rng.random() < 0.75 else tasks.odd_name(rng, used)
+        used.add(unit)
+        params.append((unit, "integer", "How many" if rng.random() < 0.5 else None, rng.random() < 0.5))
+        arguments[unit], texts[unit] = number, count
+    passive = ""
+    if len(params) == 1 and rng.random() < 0.2 and kind in ("word", "slug", "tracking", "title", "name", "path"):
+        who = rng.choice(["The {noun} {v}", "The {v} {noun}", "The {noun} called {v}", "{Noun} {v}", "Our {noun} {v}", "My {noun} {v}", "This {noun}, {v},"]).format(noun=noun, Noun=capital(noun), v=text)
+        must = rng.choice([" should be ", " must be ", " has to be ", " needs to be ", " can be ", " is to be ", " was not ", " wants to be ", " still has to be ", " ought to be ", " is not yet "])
+        passive = who + must + past(verb)
     core = passive or whole
     for names, schema, value_kind, forms in rng.sample(EXTRAS, rng.choice([0, 1, 1, 1, 2, 2])):
         label = rng.choice([n for n in names if n not in used])

@@ -123,7 +123,7 @@ GRAMMARS = {
         "a new task {task}|a to-do called {task}|a task: {task}|{task} on my to-do list|{task} as a task", "can {task} go on my list|could {task} be on my to-do list", "I still have to do {task}|{task} has to be done|{task} should be on my list|there is something to do: {task}|the new task is {task}",
         priority="with {priority} priority|, priority {priority}|, {priority} priority|(priority: {priority})|at {priority} priority|as a {priority} priority item"),
     "book_flight": grammar(
-        "book a flight from {from} to {to}|find me a plane from {from} to {to}|get a ticket from {from} to {to}|reserve a seat on a flight from {from} to {to}|search for flights from {from} to {to}|buy a plane ticket to {to} from {from}|fly me from {from} to {to}|look for a plane to {to} leaving from {from}|arrange a flight to {to} from {from}",
+        "book a flight from {from} to {to}|find me a plane from {from} to {to}|get a ticket from {from} to {to}|reserve a seat on a flight from {from} to {to}|search for flights from {from} to {to}|buy a plane ticket to {to} from {from}|fly me from {from} to {to}|look for a plane to {to} leaving from {from}|arrange a flight to {to} from {from}|reserve a plane to {to}, departing from {from}|get me to {to} from {from} by air|book a plane to {to}, I start in {from}|find a flight that leaves {from} and lands in {to}|get a plane for {to} out of {from}",
         "a flight from {from} to {to}|a plane ticket to {to} from {from}|a seat on a plane from {from} to {to}|flights between {from} and {to}|a trip by air from {from} to {to}|a one-way flight {from} to {to}",
         "are there flights from {from} to {to}|which plane goes from {from} to {to}|can I fly from {from} to {to}|is it possible to fly to {to} from {from}", "I am in {from} and want to fly to {to}|my trip starts in {from} and ends in {to}|I leave {from} by plane and go to {to}|to {to} is where I fly, starting in {from}|I have to fly from {from} to {to}",
         date="on {date}|for {date}|, {date}|leaving on {date}|, departure {date}|(date: {date})"),
@@ -156,6 +156,9 @@ GRAMMARS = {
 }
 
 
+MIDDLE = " right now| now| today| please| quickly| for me| again| at the moment| tonight| currently| exactly| also| then| over there".split("|")
+
+
 def capital(text):
     return text[:1].upper() + text[1:]
 
@@ -174,6 +177,11 @@ def compose(rng, rules, params, names, most=6):
         if "{" + slot + "}" not in core and rng.random() < 0.4:
             text = rng.choice(texts)
             core += text if text[0] in ",.(-" and text[0] != "(" else " " + text
+    if rng.random() < 0.06:  # a small word before a preposition
+        spots = [i for mark in (" in {", " for {", " to {", " from {", " at {", " on {", " into {") for i in [core.find(mark)] if i > 8 and core[i - 1].isalpha()]
+        if spots:
+            i = rng.choice(spots)
+            core = core[:i] + rng.choice(MIDDLE) + core[i:]
     wrap = rng.choice(WRAPS[kind]) if rng.random() < 0.75 else rng.choice(["{C}.", "{C}.", "{C}", "{c}"] if kind != "q" else ["{C}?"])
     if ". " in core and "?" in wrap:
         wrap = "{C}."

@@ -144,6 +144,21 @@ class ToolTasks:
             if name not in used and name.replace("_", "").isascii() and name.replace("_", "").isalpha():
                 return name
 
+    def other_name(self, rng, name):
+        """A name like the usual one: cut, lengthened or in another style, so that names are copied and not recalled."""
+        parts = name.split("_")
+        pick = rng.random()
+        if pick < 0.3 and len(parts) > 1:
+            parts.pop(rng.randrange(len(parts)))
+        elif pick < 0.75:
+            extra = rng.choice(["the", "my", "do", "new", "app", "user", "main", "value", "name", "tool", "item", "api", "v2", "input", "now", "one", "target", "my", "data", "info", "string", "handle", rng.choice(self.words).lower()])
+            parts.insert(rng.choice([0, len(parts)]), extra)
+        elif pick < 0.85:
+            parts[rng.randrange(len(parts))] = rng.choice(self.words).lower()
+        if rng.random() < 0.3:
+            return parts[0] + "".join(capital(p) for p in parts[1:])
+        return rng.choice(["_", "_", "_", "_", "-"]).join(parts)
+
     # -- schemas
     @staticmethod
     def schema(name, text, params):
@@ -171,8 +186,10 @@ class ToolTasks:
             if not asked and not needed and rng.random() < 0.4:
                 continue
             key = rng.choice([n for n in names if n not in used])
-            if not held and rng.random() < 0.22:  # a key that only the schema can tell
-                key = self.odd_name(rng, used)
+            if not held and rng.random() < 0.4:  # a key that only the schema can tell
+                key = self.other_name(rng, key) if rng.random() < 0.45 else self.odd_name(rng, used)
+                if key in used:
+                    key = self.odd_name(rng, used)
             used.add(key)
             keys[slot] = key
             params.append((key, kind, rng.choice(texts) if rng.random() < 0.85 or key not in names else None, needed))
@@ -180,7 +197,9 @@ class ToolTasks:
             kind = FIELDS[rng.choice(sorted(FIELDS))][0]
             params.append((self.odd_name(rng, used), kind, None if rng.random() < 0.5 else "Not needed", False))
         rng.random() < 0.3 and rng.shuffle(params)
-        name = rng.choice(family["names"]) if held or rng.random() < 0.82 else self.odd_name(rng, used)
+        name = rng.choice(family["names"])
+        if not held and rng.random() < 0.5:
+            name = self.other_name(rng, name) if rng.random() < 0.7 else self.odd_name(rng, used)
         task = {"family": family, "keys": keys, "name": name, "schema": self.schema(name, rng.choice(family["texts"]), params), "order": [p[0] for p in params]}
         return self.ask(rng, task, wording, held)
 
