@@ -50,8 +50,8 @@ DeltaWork delta_work(const DeltaRuleInput& input, const StateLayer& state, const
     const DType dtype = input.value.dtype();
     SHEAF_CHECK(heads % input.key_heads == 0 && kd <= 256, "{} value heads, {} key heads of {}", heads,
                 input.key_heads, kd);
-    SHEAF_CHECK(state.recurrent.contiguous() && state.recurrent.size(1) == heads && state.recurrent.size(2) == kd &&
-                state.recurrent.size(3) == vd);
+    SHEAF_CHECK(state.recurrent.contiguous() && state.recurrent.size(1) == heads &&
+                state.recurrent.size(2) == kd && state.recurrent.size(3) == vd);
     DeltaWork work;
     work.element = element_of(dtype);
     work.query = rows_of(input.query, dtype, tokens, input.key_heads * kd);
