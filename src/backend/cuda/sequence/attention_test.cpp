@@ -236,7 +236,7 @@ void expect_gated_attention(DType dtype, const HeadShape& shape, const TestBatch
                               narrow_pages ? rounded_to_e4m3(value) : value);
                 }
             }
-            for (int64_t h = index % 2; h < shape.heads; h += 3) {
+            for (int64_t h = index % 2; h<shape.heads; h += shape.heads> 16 ? 7 : 3) {
                 const auto q = prepared(from + 2 * h * dim, q_norm.values, angles);
                 auto want = attend(batch, pages, keys, values, s, position,
                                    h / (shape.heads / shape.kv_heads) * dim, q);
@@ -270,9 +270,8 @@ TEST(CudaAttention, GatedStepEqualsItsDefinition) {
             expect_gated_attention(DType::bf16, shape, TestBatch(batch, 64), 64);
             for (const AttentionCut& cut :
                  {AttentionCut{8, 8, 64, 64}, AttentionCut{8, 64, 64, 64}, AttentionCut{8, 8, 8, 128},
-                  AttentionCut{4, 4, 16, 256}, AttentionCut{4, 64, 64, 64}, AttentionCut{2, 2, 8, 64},
-                  AttentionCut{1, 1, 8, 64, 1024}, AttentionCut{1, 4, 8, 64},
-                  AttentionCut{8, 8, 16, 64, 256}}) {
+                  AttentionCut{4, 4, 16, 256}, AttentionCut{2, 2, 8, 64}, AttentionCut{1, 1, 8, 64, 1024},
+                  AttentionCut{1, 4, 8, 64}, AttentionCut{8, 8, 16, 64, 256}}) {
                 SCOPED_TRACE(fmt::format("cluster {} parts {}", cut.cluster, cut.usual_parts));
                 force_choices({false, false, cut});
                 expect_gated_attention(DType::bf16, shape, TestBatch(batch, 16), 16);

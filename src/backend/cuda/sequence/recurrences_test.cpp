@@ -235,7 +235,8 @@ TEST(CudaRecurrences, StepInOneLaunchEqualsItsParts) {
         for (const auto& [key_heads, value_heads] :
              {std::pair{2, 4}, std::pair{3, 3}, std::pair{1, 4}, std::pair{1, 8}, std::pair{16, 64}})
             for (const DType state : {DType::f32, DType::bf16})
-                cases.push_back({key_heads, value_heads, sequences, state});
+                if (sequences < 40 || value_heads < 64)
+                    cases.push_back({key_heads, value_heads, sequences, state});
     for (const auto& [key_heads, value_heads, sequences, state_dtype] : cases) {
         const TestBatch batch({runs.begin(), runs.begin() + static_cast<int64_t>(sequences)}, 16);
         SCOPED_TRACE(fmt::format("{} sequences, {} heads of {}", sequences, value_heads, key_heads));
