@@ -16,6 +16,6 @@ inline size_t arranged_bytes(int64_t rows, int64_t inputs) {
 /// pair_of_place is null; zeros where there is none. x: bf16, in 16-byte pieces. `used`: how many rows to
 /// write, in device memory, or null: all.
 void launch_arrange(const Tensor& x, const int32_t* pair_of_place, int64_t top_k, const int32_t* used,
-                    void* target, int64_t rows, cudaStream_t stream);
+                    void* target, int64_t rows, uint32_t* zeroed, int64_t zeros, cudaStream_t stream);
 
 }  // namespace sheaf::cuda

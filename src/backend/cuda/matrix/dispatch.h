@@ -11,7 +11,7 @@ namespace sheaf::cuda {
 enum class LinearPath {
     plain,    // any weight and activation; exact, slow
     stream,   // up to 8 rows at a time, near the memory's speed
-    tiles,    // int4 on wgmma
+    tiles,    // int4, up to 128 rows at a time
     library,  // bf16 by cuBLASLt
 };
 
@@ -19,7 +19,7 @@ enum class MoePath {
     plain,
     by_tokens,  // one kernel, columns are tokens
     by_rows,    // columns are an expert's rows, 8 at a time
-    tiles,      // int4 on wgmma
+    tiles,      // int4, up to 128 rows at a time
 };
 
 /// What the tables look at. vectors: activations are bf16 in rows of whole 16-byte pieces.
@@ -37,11 +37,17 @@ struct MoeShape {
 };
 MoePath moe_path(const MoeShape& shape);
 
+/// The most rows of an expert's tile of (token, choice) pairs.
+int64_t expert_tile_rows(int64_t pairs, int64_t experts);
+
 /// How the rings of the pipelined kernels are filled: by bulk copies of one lane (compute capability 9.0), or
 /// by the cp.async of all lanes of the warps that fill.
 enum class Fill : int32_t { bulk, lanes };
 Fill stream_fill();
-Fill tile_fill();
+
+/// What the tile products are made of: wgmma where the device has it.
+enum class TileEngine : int32_t { wgmma, mma };
+TileEngine tile_engine();
 
 /// A fixed choice wherever the kernel can run: for tests and benches, and for results that do not depend on
 /// what else is in the batch (batch_invariant_paths). Set before any work is recorded.
@@ -49,6 +55,7 @@ struct ForcedPaths {
     std::optional<LinearPath> linear;
     std::optional<MoePath> moe;
     std::optional<Fill> fill;
+    std::optional<TileEngine> engine = std::nullopt;
 };
 void force_paths(const ForcedPaths& paths);
 

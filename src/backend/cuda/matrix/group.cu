@@ -32,6 +32,23 @@ __device__ int2 block_scan(int2 value, int2* warp_sums) {
     return value;
 }
 
+/// work(pair, its expert), with several reads under way.
+template <class Work>
+__device__ inline void for_all_pairs(const GroupCall& call, const Work& work) {
+    constexpr int batch = 8;
+    for (int first = threadIdx.x; first < call.pairs; first += batch * group_threads) {
+        int experts[batch];
+#pragma unroll
+        for (int i = 0; i < batch; ++i) {
+            const int pair = first + i * group_threads;
+            experts[i] = pair < call.pairs ? call.ids[pair] : -1;
+        }
+#pragma unroll
+        for (int i = 0; i < batch; ++i)
+            if (experts[i] >= 0) work(first + i * group_threads, experts[i]);
+    }
+}
+
 __global__ void __launch_bounds__(group_threads) group_pairs(const __grid_constant__ GroupCall call) {
     __shared__ int counts[most_experts];
     __shared__ int2 warp_sums[32];
@@ -40,7 +57,7 @@ __global__ void __launch_bounds__(group_threads) group_pairs(const __grid_consta
     const int thread = threadIdx.x;
     counts[thread] = 0;
     __syncthreads();
-    for (int pair = thread; pair < call.pairs; pair += group_threads) atomicAdd(&counts[call.ids[pair]], 1);
+    for_all_pairs(call, [&](int, int expert) { atomicAdd(&counts[expert], 1); });
     __syncthreads();
     const int count = thread < call.experts ? counts[thread] : 0;
     const int tiles = (count + call.tile_rows - 1) / call.tile_rows;
@@ -61,11 +78,11 @@ __global__ void __launch_bounds__(group_threads) group_pairs(const __grid_consta
     __syncthreads();
     counts[thread] = first;
     __syncthreads();
-    for (int pair = thread; pair < call.pairs; pair += group_threads) {
-        const int place = atomicAdd(&counts[call.ids[pair]], 1);
+    for_all_pairs(call, [&](int pair, int expert) {
+        const int place = atomicAdd(&counts[expert], 1);
         call.grouping.pair_of_place[place] = pair;
         call.grouping.place_of_pair[pair] = place;
-    }
+    });
 }
 
 struct AddCall {
@@ -78,29 +95,49 @@ struct AddCall {
 
 constexpr int add_threads = 128;
 
-/// Four neighbours a thread.
-template <bool wide>
+__device__ inline void load_part(const float* from, float (&values)[8]) {
+    const float4 low = reinterpret_cast<const float4*>(from)[0],
+                 high = reinterpret_cast<const float4*>(from)[1];
+    values[0] = low.x, values[1] = low.y, values[2] = low.z, values[3] = low.w;
+    values[4] = high.x, values[5] = high.y, values[6] = high.z, values[7] = high.w;
+}
+__device__ inline void load_part(const __nv_bfloat16* from, float (&values)[8]) {
+    const uint4 bits = *reinterpret_cast<const uint4*>(from);
+    const uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        values[2 * i] = __uint_as_float(words[i] << 16);
+        values[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000u);
+    }
+}
+
+/// Eight neighbours a thread, the parts of several choices under way.
+template <class Part>
 __global__ void __launch_bounds__(add_threads) add_choices(const __grid_constant__ AddCall call) {
+    constexpr int batch = 4;
     allow_next_kernel();
     wait_for_previous_kernel();
-    const int64_t token = blockIdx.x, n = (static_cast<int64_t>(blockIdx.y) * add_threads + threadIdx.x) * 4;
+    const int64_t token = blockIdx.x, n = (static_cast<int64_t>(blockIdx.y) * add_threads + threadIdx.x) * 8;
     if (n >= call.hidden) return;
-    float4 sum = make_float4(0, 0, 0, 0);
-    for (int j = 0; j < call.top_k; ++j) {
-        const int64_t at = call.place_of_pair[token * call.top_k + j] * call.hidden + n;
-        float4 part;
-        if (wide) {
-            part = *reinterpret_cast<const float4*>(static_cast<const float*>(call.partial) + at);
-        } else {
-            const uint2 bits =
-                *reinterpret_cast<const uint2*>(static_cast<const __nv_bfloat16*>(call.partial) + at);
-            part = make_float4(__uint_as_float(bits.x << 16), __uint_as_float(bits.x & 0xffff0000u),
-                               __uint_as_float(bits.y << 16), __uint_as_float(bits.y & 0xffff0000u));
-        }
-        sum = make_float4(sum.x + part.x, sum.y + part.y, sum.z + part.z, sum.w + part.w);
+    const auto* partial = static_cast<const Part*>(call.partial);
+    float sum[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+    for (int first = 0; first < call.top_k; first += batch) {
+        float parts[batch][8];
+#pragma unroll
+        for (int j = 0; j < batch; ++j)
+            if (first + j < call.top_k)
+                load_part(partial + call.place_of_pair[token * call.top_k + first + j] * call.hidden + n,
+                          parts[j]);
+#pragma unroll
+        for (int j = 0; j < batch; ++j)
+#pragma unroll
+            for (int i = 0; i < 8; ++i)
+                if (first + j < call.top_k) sum[i] += parts[j][i];
     }
-    __nv_bfloat162 pairs[2] = {__floats2bfloat162_rn(sum.x, sum.y), __floats2bfloat162_rn(sum.z, sum.w)};
-    *reinterpret_cast<uint2*>(call.y + token * call.hidden + n) = *reinterpret_cast<const uint2*>(pairs);
+    __nv_bfloat162 pairs[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) pairs[i] = __floats2bfloat162_rn(sum[2 * i], sum[2 * i + 1]);
+    *reinterpret_cast<uint4*>(call.y + token * call.hidden + n) = *reinterpret_cast<const uint4*>(pairs);
 }
 
 }  // namespace
@@ -126,11 +163,11 @@ void launch_group(const int32_t* ids, int64_t pairs, int64_t experts, int64_t ti
 void launch_add_choices(const void* partial, bool wide, const int32_t* place_of_pair, int64_t tokens,
                         int64_t top_k, int64_t hidden, void* y, cudaStream_t stream) {
     const dim3 grid(static_cast<unsigned>(tokens),
-                    static_cast<unsigned>((hidden / 4 + add_threads - 1) / add_threads));
+                    static_cast<unsigned>((hidden / 8 + add_threads - 1) / add_threads));
     const AddCall call{partial, place_of_pair, hidden, static_cast<int>(top_k),
                        static_cast<__nv_bfloat16*>(y)};
-    launch_kernel(wide ? add_choices<true> : add_choices<false>, grid, add_threads, 0, stream, "add_choices",
-                  call);
+    launch_kernel(wide ? add_choices<float> : add_choices<__nv_bfloat16>, grid, add_threads, 0, stream,
+                  "add_choices", call);
 }
 
 }  // namespace sheaf::cuda

@@ -109,12 +109,17 @@ TEST(CudaLinear, EveryPathEqualsTheDefinition) {
 }
 
 TEST(CudaLinear, EveryFillEqualsTheDefinition) {
-    for (const LinearPath path : {LinearPath::stream, LinearPath::tiles})
-        for (const Fill fill : {Fill::bulk, Fill::lanes}) {
-            SCOPED_TRACE(10 * static_cast<int>(path) + static_cast<int>(fill));
-            force_paths({path, {}, fill});
-            for (const Case& one : cases()) check_case(one, ComputeType::bf16);
-        }
+    for (const Fill fill : {Fill::bulk, Fill::lanes}) {
+        SCOPED_TRACE(static_cast<int>(fill));
+        force_paths({LinearPath::stream, {}, fill});
+        for (const Case& one : cases()) check_case(one, ComputeType::bf16);
+    }
+    force_paths({});
+}
+
+TEST(CudaLinear, TilesOfMmaEqualTheDefinition) {
+    force_paths({LinearPath::tiles, {}, {}, TileEngine::mma});
+    for (const Case& one : cases()) check_case(one, ComputeType::bf16);
     force_paths({});
 }
 
@@ -153,11 +158,14 @@ TEST(CudaLinear, LargeShapesEqualThePlainKernel) {
         const DeviceTensor x(DType::bf16, Shape{most, in}, random_floats(most * in, 8));
         const DeviceTensor wanted(DType::f32, Shape{most, out});
         launch_plain_linear(x, weight->matrix(), wanted, nullptr);
-        for (const int64_t tokens : token_counts()) {
-            const auto rows = DeviceTensor::floats_of(wanted.view().rows(0, tokens));
-            const auto got = run(x.view().rows(0, tokens), *weight, DType::f32);
-            EXPECT_LT(relative_error(got, rows), 2e-5) << out << ", " << in << ", " << tokens;
-        }
+        for (const int64_t tokens : token_counts())
+            for (const auto& engine : {std::optional<TileEngine>{}, std::optional(TileEngine::mma)}) {
+                force_paths({{}, {}, {}, engine});
+                const auto rows = DeviceTensor::floats_of(wanted.view().rows(0, tokens));
+                const auto got = run(x.view().rows(0, tokens), *weight, DType::f32);
+                EXPECT_LT(relative_error(got, rows), 2e-5) << out << ", " << in << ", " << tokens;
+            }
+        force_paths({});
     }
 }
 

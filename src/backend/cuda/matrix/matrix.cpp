@@ -71,8 +71,8 @@ struct MoeScratch {
             partial = parts.take<float>(pairs * experts.hidden);
         grouping.pair_of_place = parts.take<int32_t>(places);
         grouping.place_of_pair = parts.take<int32_t>(pairs);
-        grouping.tiles = parts.take<ExpertTile>(
-            group_tiles(pairs, experts.count, tiles ? max_tile_rows : max_stream_tokens));
+        grouping.tiles = parts.take<ExpertTile>(group_tiles(
+            pairs, experts.count, tiles ? expert_tile_rows(pairs, experts.count) : max_stream_tokens));
         grouping.tile_count = parts.take<int32_t>(2);
     }
     static size_t size(const CudaExperts& experts, int64_t pairs, MoePath path) {
@@ -88,10 +88,11 @@ void moe_on_tiles(const Tensor& x, const Routing& routing, const CudaExperts& ex
                   const MoeScratch& scratch, cudaStream_t stream) {
     const int64_t tokens = x.size(0), top_k = routing.ids.size(1), pairs = tokens * top_k;
     const Grouping& grouping = scratch.grouping;
-    launch_group(routing.ids.data<int32_t>(), pairs, experts.count, max_tile_rows, Places::even, grouping,
+    const int64_t tile_rows = expert_tile_rows(pairs, experts.count);
+    launch_group(routing.ids.data<int32_t>(), pairs, experts.count, tile_rows, Places::even, grouping,
                  stream);
     launch_arrange(x, grouping.pair_of_place, top_k, grouping.tile_count + 1, scratch.rows, scratch.places,
-                   stream);
+                   nullptr, 0, stream);
     const TileMoeCall call{experts.device(),
                            scratch.rows,
                            scratch.act,
@@ -100,6 +101,7 @@ void moe_on_tiles(const Tensor& x, const Routing& routing, const CudaExperts& ex
                            top_k,
                            routing.weights.data<float>(),
                            grouping.tiles,
+                           tile_rows,
                            grouping.tile_count,
                            grouping.pair_of_place};
     launch_tile_gate_up(call, stream);
@@ -114,19 +116,13 @@ DeviceMatrix filled_up(DeviceMatrix router) {
     return router;
 }
 
-/// Of any number of rows up to `tokens`: fewer rows may be split more often.
-size_t most_partial_bytes(const DeviceMatrix& weight, int64_t tokens) {
-    size_t most = tile_linear_partial_bytes(weight, tokens);  // a small weight's sums are split at any count
-    for (int64_t rows = linear_tile_rows; rows <= 8 * linear_tile_rows; rows += linear_tile_rows)
-        most = std::max(most, tile_linear_partial_bytes(weight, std::min(rows, tokens)));
-    return most;
-}
-
 size_t product_scratch_bytes(const DeviceMatrix& weight, int64_t tokens) {
     const LinearPath path = linear_path({weight, tokens, true});
     if (path == LinearPath::library) return library_workspace_bytes;
     if (path != LinearPath::tiles) return 0;
-    return Cutter::padded(arranged_bytes(tokens, weight.in)) + most_partial_bytes(weight, tokens);
+    return Cutter::padded(arranged_bytes(tokens, weight.in)) +
+           Cutter::padded(tile_linear_part_bytes(tokens)) +
+           Cutter::padded(most_tile_arrivals * sizeof(uint32_t));
 }
 
 void multiply(const Tensor& x, const DeviceMatrix& weight, const Tensor& y, Cutter parts,
@@ -143,11 +139,12 @@ void multiply(const Tensor& x, const DeviceMatrix& weight, const Tensor& y, Cutt
         case LinearPath::tiles: {
             const int64_t rows = (x.size(0) + 7) / 8 * 8;
             auto* arranged = parts.take<uint8_t>(static_cast<int64_t>(arranged_bytes(rows, x.size(1))));
-            const size_t partial = tile_linear_partial_bytes(weight, x.size(0));
-            launch_arrange(x, nullptr, 1, nullptr, arranged, rows, stream);
-            return launch_tile_linear(arranged, rows, weight, y,
-                                      parts.take<float>(static_cast<int64_t>(partial / sizeof(float))),
-                                      stream);
+            const size_t bytes = tile_linear_part_bytes(x.size(0));
+            auto* sums = parts.take<float>(static_cast<int64_t>(bytes / sizeof(float)));
+            const int64_t zeros = tile_linear_arrivals(weight, x.size(0));
+            auto* arrivals = parts.take<uint32_t>(zeros);
+            launch_arrange(x, nullptr, 1, nullptr, arranged, rows, arrivals, zeros, stream);
+            return launch_tile_linear(arranged, rows, weight, y, sums, arrivals, stream);
         }
         case LinearPath::library:
             return library_linear(x, weight, y,

@@ -175,7 +175,7 @@ TEST(CudaMoe, EveryPathEqualsTheDefinition) {
 }
 
 TEST(CudaMoe, EveryFillEqualsTheDefinition) {
-    for (const MoePath path : {MoePath::by_tokens, MoePath::by_rows, MoePath::tiles})
+    for (const MoePath path : {MoePath::by_tokens, MoePath::by_rows})
         for (const Fill fill : {Fill::bulk, Fill::lanes}) {
             SCOPED_TRACE(10 * static_cast<int>(path) + static_cast<int>(fill));
             force_paths({{}, path, fill});
@@ -184,6 +184,21 @@ TEST(CudaMoe, EveryFillEqualsTheDefinition) {
             check_experts(
                 "bf16", whole, [](int64_t i) { return bf16_expert(i, whole); }, false, ComputeType::bf16);
         }
+    force_paths({});
+}
+
+TEST(CudaMoe, TilesOfMmaEqualTheDefinition) {
+    force_paths({{}, MoePath::tiles, {}, TileEngine::mma});
+    check_experts(
+        "int4", whole, [](int64_t i) { return int4_expert(i, whole); }, false, ComputeType::bf16);
+    check_experts(
+        "int4 groups of 32 and zeros", whole,
+        [](int64_t i) { return int4_expert(i, whole, {.group = 32, .zeros = Int4Options::random}); }, false,
+        ComputeType::bf16);
+    check_experts(
+        "int4 groups of 128 and zeros", whole,
+        [](int64_t i) { return int4_expert(i, whole, {.zeros = Int4Options::random}); }, false,
+        ComputeType::bf16);
     force_paths({});
 }
 

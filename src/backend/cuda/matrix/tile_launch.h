@@ -10,19 +10,17 @@ namespace sheaf::cuda {
 
 /// Stages for tiles of up to `rows` rows: as many as fit.
 inline TileRing tile_ring_for(const DeviceMatrix& m, int64_t rows) {
-    const auto activations = static_cast<uint32_t>(2 * ((rows + 7) / 8 * 8) * 128 + 2047) / 2048 * 2048;
-    const auto weights = static_cast<uint32_t>(tile_blocks * m.unit_bytes);
     TileRing ring{};
-    ring.fill = tile_fill();
-    ring.weights_offset = activations;
-    ring.stage_bytes = (activations + weights + 1023) / 1024 * 1024;
-    const auto room = static_cast<int>((device_limits().block_memory - 1024) / ring.stage_bytes);
+    ring.weights_offset = static_cast<uint32_t>(2 * ((rows + 7) / 8 * 8) * 128);
+    ring.stage_bytes =
+        (ring.weights_offset + static_cast<uint32_t>(tile_blocks * m.unit_bytes) + 1023) / 1024 * 1024;
+    const auto room = static_cast<int>((device_limits().block_memory - tile_front_bytes) / ring.stage_bytes);
     ring.stages = room < max_tile_stages ? room : max_tile_stages;
     return ring;
 }
 
 inline uint32_t tile_memory_bytes(const TileRing& ring) {
-    return 1024 + static_cast<uint32_t>(ring.stages) * ring.stage_bytes;
+    return tile_front_bytes + static_cast<uint32_t>(ring.stages) * ring.stage_bytes;
 }
 
 }  // namespace sheaf::cuda

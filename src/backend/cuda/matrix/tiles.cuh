@@ -1,27 +1,32 @@
-// Tile products: 128 rows of an int4 weight by up to 160 rows of activations on wgmma. A producing thread
-// fills a ring of stages of 128 inputs with bulk copies; two warpgroups decode codes into A fragments in
-// registers (exactly: code - zero point in bf16) and apply a group's scales to its sums in fp32. Device code
-// of tile_linear.cu and tile_moe.cu.
+// Tile products: 256 rows of an int4 weight by up to 128 rows of activations. A producing warpgroup fills a
+// ring of stages of 128 inputs; two warpgroups decode codes into A fragments in registers (exactly: code -
+// zero point in bf16) and apply a group's scales to its sums in fp32. How stages are filled and multiplied is
+// an engine's: tile_wgmma.cuh, tile_mma.cuh. What they and the kernels of tile_linear.cu and tile_moe.cu
+// share. Device code.
 //
 // Activations have been put in order before (arrange.cu): for every 64 inputs, rows of 128 bytes, eight of
 // them to a swizzled kilobyte, the inputs in the order that the codes of device_matrix.h ask for; so a tile's
 // part is one piece of memory.
 #pragma once
 
+#include <type_traits>
+
 #include "backend/cuda/matrix/arranged.cuh"
 #include "backend/cuda/matrix/async_copy.cuh"
 #include "backend/cuda/matrix/fragments.cuh"
-#include "backend/cuda/matrix/wgmma.cuh"
 
 namespace sheaf::cuda {
 
-constexpr int tile_threads = 384, tile_blocks = 8, tile_weight_rows = 16 * tile_blocks;
-constexpr int max_tile_stages = 12;
+constexpr int tile_blocks = 16;
+constexpr int tile_threads = 384;  // one warpgroup produces, two consume
+constexpr int max_tile_stages = 24;
+constexpr int staged_rows = 64;                       // rows of results put in order at once,
+constexpr uint32_t stager_bytes = staged_rows * 128;  // by each consuming warpgroup
+constexpr uint32_t tile_front_bytes = 2048 + 2 * stager_bytes;
 
 struct TileRing {
-    uint32_t stage_bytes, weights_offset;  // of a stage: activations first, then eight units
+    uint32_t stage_bytes, weights_offset;  // of a stage: activations first, then sixteen units
     int stages;
-    Fill fill;
 };
 
 struct TileWork {
@@ -30,57 +35,16 @@ struct TileWork {
     const uint8_t* columns;  // arranged activations
     int64_t column_rows;     // rows the arranged buffer holds, a multiple of 8
     int first_row, rows;     // of the arranged buffer, first_row a multiple of 8
-    int first_unit, units;   // of 128 inputs: the part of the sum
 };
 
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+/// How the scales of a weight lie: `simple` (is_simple) and `coarse` have one group to a unit.
+enum class Scaling { simple, coarse, fine };
 
-/// By one thread, or by all four warps of the first warpgroup.
-__device__ inline void produce_tile(Ring& ring, const TileRing& shape, const DeviceMatrix& m,
-                                    const TileWork& work) {
-    const int blocks = min(tile_blocks, m.blocks - work.first_block), padded = (work.rows + 7) / 8 * 8;
-    const auto unit = static_cast<uint32_t>(m.unit_bytes), half = static_cast<uint32_t>(padded) * 128;
-    const uint32_t warp = threadIdx.x / 32;
-    for (int stage = work.first_unit; stage < work.first_unit + work.units; ++stage) {
-        ring.wait_empty();
-        uint8_t *slot = ring.slot(), *units = slot + shape.weights_offset;
-        uint64_t* full = ring.full + ring.index;
-        const uint8_t* columns = work.columns + (2 * stage * work.column_rows + work.first_row) * 128;
-        const uint8_t* weight =
-            work.weight + (static_cast<int64_t>(work.first_block) * m.units + stage) * unit;
-        if (shape.fill == Fill::lanes) {
-            for (int c = 0; c < 2; ++c)
-                lanes_copy(slot + c * shape.weights_offset / 2, columns + c * work.column_rows * 128, half,
-                           warp);
-            for (int b = 0; b < blocks; ++b)
-                lanes_copy(units + b * unit, weight + static_cast<int64_t>(b) * m.units * unit, unit,
-                           (warp + 2 * static_cast<uint32_t>(b)) % filling_warps);
-            arrive_after_copies(full);
-        } else {
-            expect_bytes(full, static_cast<uint32_t>(blocks) * unit + 2 * half);
-            for (int c = 0; c < 2; ++c)
-                bulk_copy(slot + c * shape.weights_offset / 2, columns + c * work.column_rows * 128, half,
-                          full);
-            for (int b = 0; b < blocks; ++b)
-                bulk_copy(units + b * unit, weight + static_cast<int64_t>(b) * m.units * unit, unit, full);
-        }
-        ring.advance();
-    }
-}
+/// The numbers of columns that an engine has products for, ascending.
+template <int... columns>
+struct Columns {};
 
-/// Whether this thread of the first warpgroup takes part in filling.
-__device__ inline bool fills(const TileRing& shape) {
-    return shape.fill == Fill::lanes || threadIdx.x == 0;
-}
-
-/// The four A fragments of 64 inputs.
-__device__ inline void decode_chunk(const uint4& codes, const uint2& zero, const uint2& next_zero,
-                                    uint32_t (&a)[4][4]) {
-    decode_word(codes.x, zero.x, zero.y, a[0]);
-    decode_word(codes.y, zero.x, zero.y, a[1]);
-    decode_word(codes.z, next_zero.x, next_zero.y, a[2]);
-    decode_word(codes.w, next_zero.x, next_zero.y, a[3]);
-}
+#if __CUDA_ARCH__ >= 800
 
 template <int registers>
 __device__ inline void add_scaled(const float (&part)[registers], float2 scale, float (&total)[registers]) {
@@ -93,126 +57,54 @@ __device__ inline void add_scaled(const float (&part)[registers], float2 scale, 
     }
 }
 
-/// Keeps the compiler from moving reads of sums ahead of the wait for them.
-template <int registers>
-__device__ inline void pin(float (&values)[registers]) {
-#pragma unroll
-    for (int i = 0; i < registers; ++i) asm volatile("" : "+f"(values[i])::"memory");
+template <Scaling scaling>
+__device__ __forceinline__ uint2 unit_zeros(const UnitScales& scales, int group) {
+    if constexpr (scaling == Scaling::simple) return make_uint2(0x43084308u, 0x43084308u);
+    return scales.zeros(group, threadIdx.x % 32 / 4);
 }
 
-/// One stage in groups of 128 inputs: eight products, then the scale.
-template <int columns>
-__device__ inline void multiply_stage(const uint8_t* unit, uint32_t b, uint32_t half, const DeviceMatrix& m,
-                                      float (&part)[columns / 2], float (&total)[columns / 2]) {
-    const int lane = threadIdx.x % 32, g = lane / 4;
-    const UnitScales scales{unit + DeviceMatrix::unit_code_bytes, m.scale, m.has_zeros, 1};
-    const uint2 zero = scales.zeros(0, g);
-    uint32_t a[2][4][4];
-#pragma unroll
-    for (int c = 0; c < 2; ++c) {
-        decode_chunk(reinterpret_cast<const uint4*>(unit)[32 * c + lane], zero, zero, a[c]);
-        wgmma_fence();
-#pragma unroll
-        for (int s = 0; s < 4; ++s)
-            wgmma(part, a[c][s], swizzled_descriptor(b + static_cast<uint32_t>(c) * half + 32u * s),
-                  c + s > 0);
-        wgmma_commit();
+template <Scaling scaling>
+__device__ __forceinline__ float2 unit_scale(const UnitScales& scales, int group) {
+    const int g = threadIdx.x % 32 / 4;
+    if constexpr (scaling != Scaling::simple) return scales.at(group, g);
+    const uint32_t pair = reinterpret_cast<const uint32_t*>(scales.data)[g];
+    const float2 half = __half22float2(reinterpret_cast<const __half2&>(pair));
+    const bool wide = scales.type == ScaleType::bf16;
+    return make_float2(wide ? __uint_as_float(pair << 16) : half.x,
+                       wide ? __uint_as_float(pair & 0xffff0000u) : half.y);
+}
+
+__device__ __forceinline__ UnitScales scales_of(const uint8_t* unit, const DeviceMatrix& m) {
+    return {unit + DeviceMatrix::unit_code_bytes, m.scale, m.has_zeros, m.unit_groups};
+}
+
+/// Calls work(number of columns as a constant): the first of them that holds `rows`.
+template <int columns, int... others, class Work>
+__device__ __forceinline__ void with_columns(Columns<columns, others...>, int rows, const Work& work) {
+    if constexpr (sizeof...(others) > 0) {
+        if (rows > columns) return with_columns(Columns<others...>{}, rows, work);
     }
-    const float2 scale = scales.at(0, g);
-    wgmma_wait<0>();
-    pin(part);
-    add_scaled(part, scale, total);
+    work(std::integral_constant<int, columns>{});
 }
 
-/// The same in groups of 32 (or 64) inputs: a scale after every two products.
-template <int columns>
-__device__ inline void multiply_stage_finely(const uint8_t* unit, uint32_t b, uint32_t half,
-                                             const DeviceMatrix& m, float (&part)[columns / 2],
-                                             float (&total)[columns / 2]) {
-    const int lane = threadIdx.x % 32, g = lane / 4, shift = m.unit_groups == 4 ? 0 : 1;
-    const UnitScales scales{unit + DeviceMatrix::unit_code_bytes, m.scale, m.has_zeros, m.unit_groups};
-#pragma unroll
-    for (int run = 0; run < 4; ++run) {
-        const int c = run / 2;
-        const uint4 codes = reinterpret_cast<const uint4*>(unit)[32 * c + lane];
-        const uint2 zero = scales.zeros(run >> shift, g);
-        uint32_t a[2][4];
-        decode_word(run % 2 ? codes.z : codes.x, zero.x, zero.y, a[0]);
-        decode_word(run % 2 ? codes.w : codes.y, zero.x, zero.y, a[1]);
-        wgmma_fence();
-#pragma unroll
-        for (int s = 0; s < 2; ++s)
-            wgmma(part, a[s],
-                  swizzled_descriptor(b + static_cast<uint32_t>(c) * half + 32u * (2 * (run % 2) + s)),
-                  s > 0);
-        wgmma_commit();
-        const float2 scale = scales.at(run >> shift, g);
-        wgmma_wait<0>();
-        pin(part);
-        add_scaled(part, scale, total);
-    }
-}
-
-/// All stages of a tile by one warpgroup (`group` 0 or 1: 64 rows); finish(block of 16 rows, total) takes
-/// this warp's sums: total[4 i ...] are rows g, g + 8, columns 8 i + 2 t and the next.
-template <int columns, bool fine, class Finish>
-__device__ inline void consume_tile(Ring& ring, const TileRing& shape, const DeviceMatrix& m, int first_block,
-                                    int units, int group, const Finish& finish) {
-    const int local = group * 4 + static_cast<int>(threadIdx.x / 32 % 4);
-    float part[columns / 2], total[columns / 2];
-#pragma unroll
-    for (int i = 0; i < columns / 2; ++i) part[i] = total[i] = 0;
-    for (int stage = 0; stage < units; ++stage) {
-        ring.wait_full();
-        if (shape.fill == Fill::lanes) fence_for_wgmma();
-        const uint8_t* slot = ring.slot();
-        const uint8_t* unit = slot + shape.weights_offset + local * m.unit_bytes;
-        const uint32_t b = shared_address(slot);
-        if (fine)
-            multiply_stage_finely<columns>(unit, b, shape.weights_offset / 2, m, part, total);
-        else
-            multiply_stage<columns>(unit, b, shape.weights_offset / 2, m, part, total);
-        ring.release();
-    }
-    if (first_block + local < m.blocks) finish(first_block + local, total);
-}
-
-/// The narrowest product that holds `rows` columns.
-template <bool fine, class Finish>
-__device__ inline void consume_rows(Ring& ring, const TileRing& shape, const DeviceMatrix& m, int first_block,
-                                    int rows, int units, int group, const Finish& finish) {
-    if (rows <= 16)
-        consume_tile<16, fine>(ring, shape, m, first_block, units, group, finish);
-    else if (rows <= 32)
-        consume_tile<32, fine>(ring, shape, m, first_block, units, group, finish);
-    else if (rows <= 64)
-        consume_tile<64, fine>(ring, shape, m, first_block, units, group, finish);
-    else if (rows <= 128)
-        consume_tile<128, fine>(ring, shape, m, first_block, units, group, finish);
-    else
-        consume_tile<160, fine>(ring, shape, m, first_block, units, group, finish);
-}
-
-template <int count>
-__device__ inline void fewer_registers() {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(count));
-}
-template <int count>
-__device__ inline void more_registers() {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(count));
-}
-
-/// Barriers at the front of the block's memory, stages from the next kilobyte on.
-__device__ inline Ring tile_ring(uint8_t* memory, const TileRing& shape) {
+/// Barriers at the front of the block's memory, then the warpgroups' stagers, then the rows' weights, then
+/// stages.
+__device__ inline Ring tile_ring(uint8_t* memory, const TileRing& shape, uint32_t full_arrivals) {
     auto* barriers = reinterpret_cast<uint64_t*>(memory);
-    Ring ring{memory + 1024, barriers, barriers + max_tile_stages, shape.stages, shape.stage_bytes};
+    Ring ring{memory + tile_front_bytes, barriers, barriers + max_tile_stages, shape.stages,
+              shape.stage_bytes};
     if (threadIdx.x < static_cast<unsigned>(shape.stages)) {
-        barrier_init(ring.full + threadIdx.x, fill_arrivals(shape.fill));
+        barrier_init(ring.full + threadIdx.x, full_arrivals);
         barrier_init(ring.empty + threadIdx.x, 8);
     }
     barrier_init_done();
     __syncthreads();
     return ring;
+}
+
+/// All threads of consuming warpgroup `group`.
+__device__ inline void group_barrier(int group) {
+    asm volatile("bar.sync %0, 128;" ::"r"(group + 1) : "memory");
 }
 
 /// Neighbouring lanes (g even, g odd) swap, so that each holds rows g and g + 1 of one column: the even lane
@@ -221,6 +113,37 @@ __device__ inline float2 pair_of_rows(float first_column, float second_column) {
     const bool odd = threadIdx.x / 4 % 2;
     const float other = __shfl_xor_sync(0xffffffffu, odd ? first_column : second_column, 4);
     return odd ? make_float2(other, second_column) : make_float2(first_column, other);
+}
+
+__device__ inline uint32_t bf16_pair(float2 values) {
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(values.x, values.y);
+    return reinterpret_cast<const uint32_t&>(pair);
+}
+
+/// 64 rows of the weight by this warpgroup's columns, from `first` on, in bf16, through its stager:
+/// put(column, piece, eight rows from 8 * piece on) for every column below `rows`.
+template <int first = 0, int registers, class Put>
+__device__ __forceinline__ void put_in_rows(uint8_t* stager, int group, int rows,
+                                            const float (&total)[registers], const Put& put) {
+    constexpr int all = registers * 2, end = first + staged_rows < all ? first + staged_rows : all;
+    const int thread = threadIdx.x % 128, warp = thread / 32, g = thread % 32 / 4, t = thread % 4;
+    group_barrier(group);
+#pragma unroll
+    for (int i = first / 8; i < end / 8; ++i) {
+        const int row = 8 * i - first + 2 * t + g % 2;
+        uint8_t* at = stager + row * 128 + g / 2 * 4;
+        *reinterpret_cast<uint32_t*>(at + ((2 * warp) ^ (row % 8)) * 16) =
+            bf16_pair(pair_of_rows(total[4 * i], total[4 * i + 1]));
+        *reinterpret_cast<uint32_t*>(at + ((2 * warp + 1) ^ (row % 8)) * 16) =
+            bf16_pair(pair_of_rows(total[4 * i + 2], total[4 * i + 3]));
+    }
+    group_barrier(group);
+    const int pieces = min(end, rows) * 8;
+    for (int i = first * 8 + thread; i < pieces; i += 128) {
+        const int row = i / 8 - first, piece = i % 8;
+        put(i / 8, piece, *reinterpret_cast<const uint4*>(stager + row * 128 + (piece ^ (row % 8)) * 16));
+    }
+    if constexpr (end < all) put_in_rows<end>(stager, group, rows, total, put);
 }
 
 #endif
