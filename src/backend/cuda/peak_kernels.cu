@@ -32,7 +32,7 @@ __device__ float multiply_all() {
     const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(b));
     wgmma_fence();
     for (int round = 0; round < rounds; ++round) {
-        for (int part = 0; part < 4; ++part) wgmma(sums, a, swizzled_descriptor(address + 32 * part), 1);
+        for (int part = 0; part < 4; ++part) wgmma(sums, a, descriptor(swizzled_at(address + 32 * part)), 1);
         wgmma_commit();
         wgmma_wait<1>();
     }
