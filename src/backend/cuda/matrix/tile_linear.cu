@@ -263,7 +263,9 @@ int64_t tile_count(const DeviceMatrix& weight, int64_t tokens) {
            ((tokens + most_tile_rows() - 1) / most_tile_rows());
 }
 
-/// Whole tiles leave much of the GPU idle, in the last round of a few.
+/// Whole tiles leave much of the GPU idle, in the last round of a few. On one H200, us, cut and whole:
+/// (12288, 4096) at 16 rows 23.7, 31.2; at 128 38.5, 56.0; at 256 56.4, 58.5; at 300 73.7, 100.5; (4096,
+/// 8192) at 256 46.0, 104.6.
 bool cuts_tiles(const DeviceMatrix& weight, int64_t tokens) {
     const int64_t tiles = tile_count(weight, tokens), most = device_limits().multiprocessors,
                   rounds = (tiles + most - 1) / most;

@@ -9,7 +9,7 @@
 
 namespace sheaf::cuda {
 
-constexpr int64_t most_cut_tokens = 128;
+constexpr int64_t most_cut_tokens = 512;
 constexpr size_t most_tile_arrivals = 2 * 4096;
 
 /// Whether this build and the current device have the tiles on wgmma; those on mma.sync are everywhere.
