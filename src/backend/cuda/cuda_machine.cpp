@@ -8,6 +8,8 @@
 #include "backend/cuda/matrix/prepare.h"
 #include "backend/cuda/peaks.h"
 #include "backend/cuda/primitives.h"
+#include "backend/cuda/sequence/choices.h"
+#include "backend/cuda/sequence/kernels.h"
 #include "backend/cuda/slab_memory.h"
 #include "backend/cuda/transfer.h"
 
@@ -40,8 +42,10 @@ std::vector<float> floats_of(const Tensor& host) {
 
 class CudaMachine final : public Machine {
   public:
-    CudaMachine(int index, ComputeType compute)
-        : context_(std::make_shared<CudaContext>(index, compute)), weights_(context_) {}
+    CudaMachine(int index, ComputeType compute, bool deterministic)
+        : deterministic_(deterministic),
+          context_(std::make_shared<CudaContext>(index, compute)),
+          weights_(context_) {}
 
     std::string name() const override {
         return fmt::format("cuda:{} ({}, {:.0f} GiB)", context_->index, context_->info.name,
@@ -51,6 +55,8 @@ class CudaMachine final : public Machine {
     size_t total_memory() const override { return context_->info.memory; }
     size_t available_memory() const override { return context_->free_memory(); }
     bool dedicated_memory() const override { return true; }
+
+    int32_t prompt_cut() const override { return deterministic_ ? delta_chunk : 0; }
 
     std::string fault() const override { return context_->fault(); }
 
@@ -161,6 +167,7 @@ class CudaMachine final : public Machine {
         context_->synchronize("copy of weights to the GPU");  // before `piece` goes
     }
 
+    bool deterministic_;
     std::shared_ptr<const CudaContext> context_;
     SlabMemory weights_;
     std::unique_ptr<Stager> stager_;
@@ -171,7 +178,8 @@ class CudaMachine final : public Machine {
 
 std::unique_ptr<Machine> make_cuda_machine(int index, ComputeType compute, bool deterministic) {
     force_paths(deterministic ? batch_invariant_paths : ForcedPaths{});
-    return std::make_unique<CudaMachine>(index, compute);
+    force_choices(deterministic ? batch_invariant_choices : SequenceChoices{});
+    return std::make_unique<CudaMachine>(index, compute, deterministic);
 }
 
 }  // namespace sheaf::cuda

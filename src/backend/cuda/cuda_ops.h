@@ -85,7 +85,7 @@ class CudaOps final : public Ops {
     BatchStaging staging_;
     Buffer download_memory_;  // page-locked
     std::shared_ptr<ReadingMemory> reading_memory_;
-    Tensor arrivals_;         // zeros by which the blocks of a DeltaNet step find one another
+    Tensor arrivals_;  // zeros by which the blocks of a DeltaNet step find one another
     Buffer arrivals_memory_;
     bool recording_ = false;
 };
