@@ -51,8 +51,9 @@ constexpr OptionSpec run_table[] = {
      .min = 0,
      .max = 1024},
     {.name = "deterministic",
-     .help = "the same request gets the same answer, bit for bit, whatever else a GPU is doing; slower. A CPU "
-             "always works so"},
+     .help =
+         "on a GPU, keep to kernels whose results for a sequence do not depend on what else is in a step; "
+         "slower. A CPU always works so"},
     {.name = "seed",
      .kind = integer,
      .value = "N",
