@@ -74,6 +74,7 @@ class LoadingVisitor final : public WeightVisitor {
     }
 
     void together(std::span<Linear* const> slots) override { machine_.join(slots); }
+    void beside(const Experts& routed, Experts& shared) override { machine_.join_shared(routed, shared); }
 
     void vector(const std::string& name, Tensor& slot, Shape shape, Shape stored) override {
         guarded(name, [&] {

@@ -25,6 +25,7 @@ void SparseMoe::for_each_weight(const std::string& prefix, const TextConfig& con
                  config.shared_expert_intermediate_size);
     visit.experts(prefix + "experts", experts, config.num_experts, config.hidden_size,
                   config.moe_intermediate_size);
+    visit.beside(experts, shared_expert);
 }
 
 Tensor SparseMoe::forward(Ops& ops, const Tensor& x) const {

@@ -18,6 +18,8 @@ class WeightVisitor {
     virtual void linear(const std::string& module, Linear& slot, int64_t out, int64_t in) = 0;
     /// These linear layers, just visited, read the same rows.
     virtual void together(std::span<Linear* const> /*slots*/) {}
+    /// All tokens of these experts, just visited, go to the shared one too.
+    virtual void beside(const Experts& /*routed*/, Experts& /*shared*/) {}
     /// A small parameter kept in f32: norms, convolution taps, decay. `stored` is the checkpoint's shape.
     virtual void vector(const std::string& name, Tensor& slot, Shape shape, Shape stored) = 0;
     /// A table whose rows are looked up: (rows, columns), 16 or 32 bit.

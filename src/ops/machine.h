@@ -89,6 +89,10 @@ class Machine {
     virtual Experts prepare_experts(int64_t count, int64_t hidden, int64_t intermediate,
                                     const std::function<HostExpert(int64_t expert)>& load) = 0;
 
+    /// Tells that all tokens of `routed` go to `shared`, one expert, too (Ops::moe_with_shared): a machine
+    /// may replace it by one that lies beside the others.
+    virtual void join_shared(const Experts& /*routed*/, Experts& /*shared*/) {}
+
     /// For measuring: weights of random numbers made by the machine itself, functions of the seed, of a size
     /// that keeps unit variance: int4 with groups of `group_size` inputs, or 16 bits for 0. Null where a
     /// machine has no such thing.

@@ -103,6 +103,12 @@ class CudaMachine final : public Machine {
         join_linears(parts, allocator(), context_->stream());
     }
 
+    void join_shared(const Experts& routed, Experts& shared) override {
+        context_->enter();
+        context_->synchronize("weights on their way");
+        join_shared_expert(routed, shared, allocator(), context_->stream());
+    }
+
     Experts prepare_experts(int64_t count, int64_t hidden, int64_t intermediate,
                             const std::function<HostExpert(int64_t)>& load) override {
         context_->enter();

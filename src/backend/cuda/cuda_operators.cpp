@@ -147,12 +147,25 @@ Routing CudaOps::route(const Tensor& x, const Linear& router, int64_t k) {
     return routing;
 }
 
-Tensor CudaOps::moe(const Tensor& x, const Routing& routing, const Experts& experts) {
-    const CudaExperts& all = cuda_experts(experts);
-    const Tensor result = make(x.dtype(), Shape{x.size(0), experts->hidden});
-    cuda::moe(x, routing, all, result, scratch(moe_scratch_bytes(all, x.size(0), routing.ids.size(1))),
-              stream());
+Tensor CudaOps::mixture(const Tensor& x, const Routing& routing, const CudaExperts& experts) {
+    const Tensor result = make(x.dtype(), Shape{x.size(0), experts.hidden});
+    cuda::moe(x, routing, experts, result,
+              scratch(moe_scratch_bytes(experts, x.size(0), routing.ids.size(1))), stream());
     return result;
+}
+
+Tensor CudaOps::moe(const Tensor& x, const Routing& routing, const Experts& experts) {
+    return mixture(x, routing, cuda_experts(experts));
+}
+
+Tensor CudaOps::moe_with_shared(const Tensor& x, const Routing& routing, const Experts& experts,
+                                const Experts& shared, const Tensor& gate) {
+    const SharedExpert* beside = shared_beside(experts, shared);
+    if (!beside) return Ops::moe_with_shared(x, routing, experts, shared, gate);
+    const Shape shape{x.size(0), routing.ids.size(1) + 1};
+    const Routing more{make(DType::i32, shape), make(DType::f32, shape)};
+    add_choice(routing, gate, experts->count, more, stream());
+    return mixture(x, more, beside->all());
 }
 
 Tensor CudaOps::known_tokens(const Tensor& token_ids, const Tensor& chosen) {

@@ -5,6 +5,7 @@
 
 #include "backend/cuda/batch_staging.h"
 #include "backend/cuda/context.h"
+#include "backend/cuda/matrix/weights.h"
 #include "backend/cuda/readings.h"
 #include "backend/cuda/transfer.h"
 #include "ops/ops.h"
@@ -64,6 +65,8 @@ class CudaOps final : public Ops {
                            const Batch& batch) override;
     Routing route(const Tensor& x, const Linear& router, int64_t top_k) override;
     Tensor moe(const Tensor& x, const Routing& routing, const Experts& experts) override;
+    Tensor moe_with_shared(const Tensor& x, const Routing& routing, const Experts& experts,
+                           const Experts& shared, const Tensor& gate) override;
     Tensor known_tokens(const Tensor& token_ids, const Tensor& chosen) override;
     Sampled sample(const Tensor& logits, const SamplingBatch& batch) override;
 
@@ -71,6 +74,7 @@ class CudaOps final : public Ops {
     /// The spans on the device: staged before, or now (not while recording).
     const DeviceBatch& device_batch(const Batch& batch);
     Tensor scratch(size_t bytes);
+    Tensor mixture(const Tensor& x, const Routing& routing, const CudaExperts& experts);
     /// x in the activations' type.
     Tensor activations(const Tensor& x) {
         return x.dtype() == activation_dtype() ? x : cast(x, activation_dtype());

@@ -361,6 +361,40 @@ TEST_P(CudaOpsTest, LinearAndExperts) {
     }
 }
 
+TEST_P(CudaOpsTest, SharedExpertLiesBesideTheOthers) {
+    constexpr int64_t hidden = 256, intermediate = 128, experts = 13, k = 4;
+    using cpu::testing::int4_linear;
+    auto expert = [&](int64_t i) {
+        const auto key = static_cast<uint64_t>(1000 + 100 * i);
+        return HostExpert{int4_linear(intermediate, hidden, key), int4_linear(intermediate, hidden, key + 10),
+                          int4_linear(hidden, intermediate, key + 20)};
+    };
+    for (const int64_t tokens : row_counts) {
+        const HostTensor x = random(Shape{tokens, hidden}, 6), gate = random(Shape{tokens, 1}, 7);
+        HostTensor ids(DType::i32, Shape{tokens, k});
+        const HostTensor shares = random_tensor(DType::f32, Shape{tokens, k}, 9);
+        for (int64_t i = 0; i < tokens * k; ++i)
+            ids.view.data<int32_t>()[i] = static_cast<int32_t>((i / k * 5 + i % k * 3) % experts);
+        compare(
+            fmt::format("{} tokens", tokens),
+            [&](Side& s) {
+                Ops& o = *s.ops;
+                const Experts all = s.machine->prepare_experts(experts, hidden, intermediate, expert);
+                Experts shared =
+                    s.machine->prepare_experts(1, hidden, intermediate, [&](int64_t) { return expert(77); });
+                const PreparedExperts* before = shared.get();
+                s.machine->join_shared(all, shared);
+                EXPECT_EQ(shared.get() != before, &s == &gpu) << "joined on the GPU alone";
+                const Routing fixed{s.put(ids), s.put(shares)};
+                const Tensor a = s.act(x), g = s.act(gate);
+                return Values{s.get(s.definition ? o.Ops::moe_with_shared(a, fixed, all, shared, g)
+                                                 : o.moe_with_shared(a, fixed, all, shared, g)),
+                              s.get(o.expert(a, shared, 0)), s.get(o.expert(a, all, experts - 1))};
+            },
+            1e-5, 1e-2, tokens <= 33);
+    }
+}
+
 TEST_P(CudaOpsTest, JoinedProductsAreTheSameNumbers) {
     constexpr int64_t hidden = 256;
     using cpu::testing::int4_linear;

@@ -17,6 +17,12 @@ bool can_follow(const DeviceMatrix& matrix) {
     return !matrix.bias && matrix.out % DeviceMatrix::block_rows == 0 && matrix.weight_bytes() % 256 == 0;
 }
 
+bool alike(const DeviceExperts& a, const DeviceExperts& b) {
+    return alike(a.gate_up, b.gate_up) && alike(a.down, b.down) && a.gate_up.out == b.gate_up.out &&
+           a.down.out == b.down.out && a.gate_up_stride == b.gate_up_stride &&
+           a.down_stride == b.down_stride && a.hidden == b.hidden && a.intermediate == b.intermediate;
+}
+
 Buffer zeroed(const AllocateMemory& allocate, cudaStream_t stream) {
     Buffer memory = allocate(counter_bytes);
     check(cudaMemsetAsync(memory.data(), 0, counter_bytes, stream), "counters of a weight");
@@ -56,6 +62,41 @@ void join_linears(std::span<Linear* const> parts, const AllocateMemory& allocate
     joined->whole = std::make_shared<CudaLinear>(whole, memory, zeroed(allocate, stream));
     check(cudaStreamSynchronize(stream), "joining weights");
     for (size_t i = 0; i < parts.size(); ++i) *parts[i] = std::move(replaced[i]);
+}
+
+void join_shared_expert(const Experts& routed, Experts& shared, const AllocateMemory& allocate,
+                        cudaStream_t stream) {
+    const auto& many = cuda_experts(routed);
+    const DeviceExperts &all = many.device(), &one = cuda_experts(shared).device();
+    if (!alike(all, one) || !many.has_spare_place()) return;
+    const auto place = [&](const DeviceMatrix& first, size_t stride) {
+        return const_cast<uint8_t*>(first.data) + stride * static_cast<size_t>(all.count);
+    };
+    DeviceExperts own = one, with = all;
+    own.gate_up.data = place(all.gate_up, all.gate_up_stride);
+    own.down.data = place(all.down, all.down_stride);
+    ++with.count;
+    const auto copy = [&](const DeviceMatrix& from, const DeviceMatrix& to, size_t bytes) {
+        check(cudaMemcpyAsync(const_cast<uint8_t*>(to.data), from.data, bytes, cudaMemcpyDeviceToDevice,
+                              stream),
+              "moving a shared expert");
+    };
+    copy(one.gate_up, own.gate_up, one.gate_up_stride);
+    copy(one.down, own.down, one.down_stride);
+    const auto view = [&](const DeviceExperts& experts) {  // keeps the routed experts' memory
+        const size_t bytes = static_cast<size_t>(experts.count) * (all.gate_up_stride + all.down_stride);
+        return Buffer(const_cast<uint8_t*>(experts.gate_up.data), bytes, [routed](void*) {});
+    };
+    auto joined = std::make_shared<CudaExperts>(with, view(with), zeroed(allocate, stream));
+    auto moved = std::make_shared<SharedExpert>(own, view(own), zeroed(allocate, stream), std::move(joined));
+    check(cudaStreamSynchronize(stream), "moving a shared expert");
+    shared = std::move(moved);
+}
+
+const SharedExpert* shared_beside(const Experts& routed, const Experts& shared) {
+    const auto* one = dynamic_cast<const SharedExpert*>(shared.get());
+    return one && one->all().device().gate_up.data == cuda_experts(routed).device().gate_up.data ? one
+                                                                                                 : nullptr;
 }
 
 const JoinedLinears* joined_of(std::span<const Linear> weights) {

@@ -188,6 +188,20 @@ void route(const Tensor& x, const CudaLinear& router, int64_t top_k, const Routi
     launch_top_k(logits, matrix.out, tokens, router.out, top_k, ids, weights, stream);
 }
 
+void add_choice(const Routing& routing, const Tensor& gate, int64_t id, const Routing& more,
+                cudaStream_t stream) {
+    const int64_t tokens = routing.ids.size(0), top_k = routing.ids.size(1);
+    SHEAF_CHECK(is_activation(gate) && gate.size(0) == tokens && more.ids.size(0) == tokens &&
+                    more.ids.size(1) == top_k + 1 && more.weights.shape() == more.ids.shape() &&
+                    routing.ids.contiguous() && routing.weights.contiguous(),
+                "a choice beside {}", routing.ids.shape().to_string());
+    if (tokens == 0) return;
+    launch_add_choice({routing.ids.data<int32_t>(), routing.weights.data<float>(), gate.raw(),
+                       gate.row_stride(), gate.dtype() == DType::f32, tokens, static_cast<int>(top_k),
+                       static_cast<int32_t>(id), more.ids.data<int32_t>(), more.weights.data<float>()},
+                      stream);
+}
+
 size_t moe_scratch_bytes(const CudaExperts& experts, int64_t tokens, int64_t top_k) {
     // Activations that are no vectors take the plain kernels; all choices up to `tokens` fit.
     size_t most = MoeScratch::size(experts, tokens * top_k, MoePath::plain);

@@ -23,6 +23,11 @@ size_t route_scratch_bytes(const CudaLinear& router, int64_t tokens);
 void route(const Tensor& x, const CudaLinear& router, int64_t top_k, const Routing& result,
            const Tensor& scratch, cudaStream_t stream);
 
+/// `routing` with one more choice for every token, the last: expert `id` with the weight sigmoid(gate). gate
+/// (tokens, 1) bf16 or f32; `more`: (tokens, top_k + 1).
+void add_choice(const Routing& routing, const Tensor& gate, int64_t id, const Routing& more,
+                cudaStream_t stream);
+
 size_t moe_scratch_bytes(const CudaExperts& experts, int64_t tokens, int64_t top_k);
 /// y[t] = sum over a token's experts of weight * down(silu(gate x) * up x). y (tokens, hidden) of x's type.
 void moe(const Tensor& x, const Routing& routing, const CudaExperts& experts, const Tensor& y,

@@ -10,6 +10,11 @@
 namespace sheaf::cuda {
 namespace {
 
+/// Places for so many experts: a shared one may follow those of a layer (CudaExperts::has_spare_place).
+size_t places(int64_t experts) {
+    return static_cast<size_t>(experts > 1 ? experts + 1 : experts);
+}
+
 constexpr int64_t block_rows = DeviceMatrix::block_rows;
 constexpr size_t least_part = size_t{1} << 20;
 
@@ -341,7 +346,7 @@ class ExpertsLoader {
         set_sizes(down, experts_.hidden, experts_.intermediate);
         const size_t first = round_up(gate_up.weight_bytes(), 256),
                      second = round_up(down.weight_bytes(), 256);
-        const auto count = static_cast<size_t>(experts_.count);
+        const size_t count = places(experts_.count);
         memory_ = allocate_((first + second) * count);
         auto* data = static_cast<uint8_t*>(memory_.data());
         check(cudaMemset(data, 0, memory_.bytes()), "memory of experts");  // rows and columns that fill up
@@ -474,9 +479,9 @@ std::shared_ptr<const CudaExperts> random_experts(int64_t count, int64_t hidden,
     experts.down = random_plan(hidden, intermediate, group_size);
     experts.gate_up_stride = round_up(experts.gate_up.weight_bytes(), 256);
     experts.down_stride = round_up(experts.down.weight_bytes(), 256);
-    Buffer memory = allocate((experts.gate_up_stride + experts.down_stride) * static_cast<size_t>(count));
+    Buffer memory = allocate((experts.gate_up_stride + experts.down_stride) * places(count));
     auto* data = static_cast<uint8_t*>(memory.data());
-    uint8_t* down = data + experts.gate_up_stride * static_cast<size_t>(count);
+    uint8_t* down = data + experts.gate_up_stride * places(count);
     for (int64_t e = 0; e < count; ++e) {
         const auto at = static_cast<size_t>(e);
         launch_random(experts.gate_up, data + at * experts.gate_up_stride, unit_spread(experts.gate_up),

@@ -1,4 +1,6 @@
-// The router's choice: a few warps a token.
+// The router's choice: a few warps a token. One more choice beside it: a thread each.
+#include <cuda_bf16.h>
+
 #include "backend/cuda/cuda_error.h"
 #include "backend/cuda/kernel_order.cuh"
 #include "backend/cuda/matrix/launch.h"
@@ -84,7 +86,35 @@ __global__ void __launch_bounds__(router_threads) top_k_rows(const __grid_consta
     }
 }
 
+constexpr int choice_threads = 256;
+
+__global__ void __launch_bounds__(choice_threads) add_choice_rows(const __grid_constant__ AddChoice call) {
+    allow_next_kernel();
+    wait_for_previous_kernel();
+    const int width = call.top_k + 1;
+    const int64_t at = static_cast<int64_t>(blockIdx.x) * choice_threads + threadIdx.x;
+    const int64_t token = at / width;
+    const int j = static_cast<int>(at - token * width);
+    if (token >= call.tokens) return;
+    if (j < call.top_k) {
+        call.more_ids[at] = call.ids[token * call.top_k + j];
+        call.more_weights[at] = call.weights[token * call.top_k + j];
+        return;
+    }
+    const int64_t place = token * call.gate_stride;
+    const float gate = call.wide ? static_cast<const float*>(call.gate)[place]
+                                 : __bfloat162float(static_cast<const __nv_bfloat16*>(call.gate)[place]);
+    call.more_ids[at] = call.id;
+    call.more_weights[at] = 1.0f / (1.0f + expf(-gate));
+}
+
 }  // namespace
+
+void launch_add_choice(const AddChoice& call, cudaStream_t stream) {
+    const int64_t all = call.tokens * (call.top_k + 1);
+    launch_kernel(add_choice_rows, dim3(static_cast<unsigned>((all + choice_threads - 1) / choice_threads)),
+                  choice_threads, 0, stream, "add_choice", call);
+}
 
 void launch_top_k(const float* logits, int64_t stride, int64_t tokens, int64_t experts, int64_t top_k,
                   int32_t* ids, float* weights, cudaStream_t stream) {

@@ -33,9 +33,12 @@ class CudaExperts : public PreparedExperts {
           counters_(std::move(counters)) {}
     const DeviceExperts& device() const { return experts_; }
     uint32_t* counters() const { return static_cast<uint32_t*>(counters_.data()); }
-    size_t bytes() const override { return memory_.bytes(); }
+    size_t bytes() const override { return static_cast<size_t>(count) * place_bytes(); }
+    /// Whether memory for one more expert follows each kind of matrix.
+    bool has_spare_place() const { return memory_.bytes() >= bytes() + place_bytes(); }
 
   private:
+    size_t place_bytes() const { return experts_.gate_up_stride + experts_.down_stride; }
     DeviceExperts experts_;
     Buffer memory_, counters_;
 };
