@@ -21,6 +21,7 @@ void SparseMoe::for_each_weight(const std::string& prefix, const TextConfig& con
     top_k = config.num_experts_per_tok;
     visit.linear(prefix + "gate", gate, config.num_experts, config.hidden_size);
     visit.linear(prefix + "shared_expert_gate", shared_expert_gate, 1, config.hidden_size);
+    visit.together({&gate, &shared_expert_gate});
     visit.expert(prefix + "shared_expert", shared_expert, config.hidden_size,
                  config.shared_expert_intermediate_size);
     visit.experts(prefix + "experts", experts, config.num_experts, config.hidden_size,

@@ -1,4 +1,6 @@
 // The fused operators: results and scratch from the step's memory, work from matrix/ and sequence/.
+#include <array>
+
 #include "backend/cuda/cuda_ops.h"
 #include "backend/cuda/joined.h"
 #include "backend/cuda/matrix/matrix.h"
@@ -7,6 +9,11 @@
 #include "backend/cuda/sequence/sequence.h"
 
 namespace sheaf::cuda {
+namespace {
+
+constexpr int64_t most_experts = 512, most_choices = 16;  // of the kernel that chooses
+
+}  // namespace
 
 Tensor CudaOps::linear(const Tensor& x, const Linear& weight) {
     const CudaLinear& matrix = cuda_linear(weight);
@@ -138,13 +145,26 @@ Tensor CudaOps::gated_delta_net(const GatedDeltaNetInput& input, const StateLaye
 }
 
 Routing CudaOps::route(const Tensor& x, const Linear& router, int64_t k) {
-    constexpr int64_t most_experts = 512, most_choices = 16;  // of the fused kernel
     if (router->out > most_experts || k > most_choices) return Ops::route(x, router, k);
     const CudaLinear& matrix = cuda_linear(router);
     const Shape shape{x.size(0), k};
     const Routing routing{make(DType::i32, shape), make(DType::f32, shape)};
     cuda::route(x, matrix, k, routing, scratch(route_scratch_bytes(matrix, x.size(0))), stream());
     return routing;
+}
+
+std::pair<Routing, Tensor> CudaOps::route_with_shared(const Tensor& x, const Linear& router,
+                                                      const Linear& shared_gate, int64_t k) {
+    const JoinedLinears* joined = joined_of(std::array{router, shared_gate});
+    if (!joined || router->out > most_experts || k > most_choices)
+        return Ops::route_with_shared(x, router, shared_gate, k);
+    const CudaLinear& both = *joined->whole;
+    const Tensor logits = make(DType::f32, Shape{x.size(0), router_columns(both)});
+    router_logits(x, both, logits, scratch(linear_scratch_bytes(both, x.size(0))), stream());
+    const Shape shape{x.size(0), k};
+    const Routing routing{make(DType::i32, shape), make(DType::f32, shape)};
+    choose_experts(logits, router->out, k, routing, stream());
+    return {routing, logits.columns(router->out, router->out + 1)};
 }
 
 Tensor CudaOps::mixture(const Tensor& x, const Routing& routing, const CudaExperts& experts) {

@@ -64,6 +64,8 @@ class CudaOps final : public Ops {
     Tensor gated_delta_net(const GatedDeltaNetInput& input, const StateLayer& state,
                            const Batch& batch) override;
     Routing route(const Tensor& x, const Linear& router, int64_t top_k) override;
+    std::pair<Routing, Tensor> route_with_shared(const Tensor& x, const Linear& router,
+                                                 const Linear& shared_gate, int64_t top_k) override;
     Tensor moe(const Tensor& x, const Routing& routing, const Experts& experts) override;
     Tensor moe_with_shared(const Tensor& x, const Routing& routing, const Experts& experts,
                            const Experts& shared, const Tensor& gate) override;

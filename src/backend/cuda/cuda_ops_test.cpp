@@ -363,6 +363,7 @@ TEST_P(CudaOpsTest, LinearAndExperts) {
 
 TEST_P(CudaOpsTest, SharedExpertLiesBesideTheOthers) {
     constexpr int64_t hidden = 256, intermediate = 128, experts = 13, k = 4;
+    using cpu::testing::dense_linear;
     using cpu::testing::int4_linear;
     auto expert = [&](int64_t i) {
         const auto key = static_cast<uint64_t>(1000 + 100 * i);
@@ -385,11 +386,22 @@ TEST_P(CudaOpsTest, SharedExpertLiesBesideTheOthers) {
                 const PreparedExperts* before = shared.get();
                 s.machine->join_shared(all, shared);
                 EXPECT_EQ(shared.get() != before, &s == &gpu) << "joined on the GPU alone";
+                Linear router = s.machine->prepare(dense_linear(experts, hidden, DType::bf16, 5)),
+                       shared_gate = s.machine->prepare(dense_linear(1, hidden, DType::bf16, 8));
+                s.machine->join(std::array{&router, &shared_gate});
                 const Routing fixed{s.put(ids), s.put(shares)};
                 const Tensor a = s.act(x), g = s.act(gate);
-                return Values{s.get(s.definition ? o.Ops::moe_with_shared(a, fixed, all, shared, g)
+                const auto [routing, own_gate] = s.definition
+                                                     ? o.Ops::route_with_shared(a, router, shared_gate, k)
+                                                     : o.route_with_shared(a, router, shared_gate, k);
+                return Values{s.get(own_gate),
+                              s.get(o.sum_columns(routing.weights)),
+                              s.get(o.linear(a, shared_gate)),
+                              s.get(o.linear_f32(a, router)),
+                              s.get(s.definition ? o.Ops::moe_with_shared(a, fixed, all, shared, g)
                                                  : o.moe_with_shared(a, fixed, all, shared, g)),
-                              s.get(o.expert(a, shared, 0)), s.get(o.expert(a, all, experts - 1))};
+                              s.get(o.expert(a, shared, 0)),
+                              s.get(o.expert(a, all, experts - 1))};
             },
             1e-5, 1e-2, tokens <= 33);
     }

@@ -13,8 +13,20 @@ bool alike(const DeviceMatrix& a, const DeviceMatrix& b) {
            a.in == b.in && a.row_stride == b.row_stride;
 }
 
+size_t row_bytes(const DeviceMatrix& matrix) {
+    return static_cast<size_t>(matrix.row_stride) * (matrix.store == Store::f32 ? 4 : 2);
+}
+
+/// Without the rows that fill up the last block: rows of numbers can be cut anywhere, packed ones between
+/// blocks.
+size_t own_bytes(const DeviceMatrix& matrix) {
+    return matrix.store == Store::int4 ? matrix.weight_bytes()
+                                       : static_cast<size_t>(matrix.out) * row_bytes(matrix);
+}
+
 bool can_follow(const DeviceMatrix& matrix) {
-    return !matrix.bias && matrix.out % DeviceMatrix::block_rows == 0 && matrix.weight_bytes() % 256 == 0;
+    const bool whole_blocks = matrix.store != Store::int4 || matrix.out % DeviceMatrix::block_rows == 0;
+    return !matrix.bias && whole_blocks && own_bytes(matrix) % 256 == 0;
 }
 
 bool alike(const DeviceExperts& a, const DeviceExperts& b) {
@@ -37,28 +49,32 @@ void join_linears(std::span<Linear* const> parts, const AllocateMemory& allocate
     for (const Linear* part : parts) {
         const DeviceMatrix& matrix = cuda_linear(*part).matrix();
         if (!alike(first, matrix) || !can_follow(matrix)) return;
-        bytes += matrix.weight_bytes();
+        bytes += own_bytes(matrix);
     }
-    const Buffer memory = allocate(bytes);
+    // Kernels read whole blocks of rows, of the last part too.
+    const size_t filling = first.store == Store::int4 ? 0 : 2 * DeviceMatrix::block_rows * row_bytes(first);
+    const Buffer memory = allocate(bytes + filling);
     auto* place = static_cast<uint8_t*>(memory.data());
+    check(cudaMemsetAsync(place + bytes, 0, filling, stream), "joining weights");
     auto joined = std::make_shared<JoinedLinears>();
     DeviceMatrix whole = first;
     whole.data = place;
-    whole.out = whole.blocks = 0;
+    whole.out = 0;
     std::vector<Linear> replaced;
     for (size_t i = 0; i < parts.size(); ++i) {
         DeviceMatrix matrix = cuda_linear(*parts[i]).matrix();
-        const size_t size = matrix.weight_bytes();
+        const size_t size = own_bytes(matrix);
         check(cudaMemcpyAsync(place, matrix.data, size, cudaMemcpyDeviceToDevice, stream), "joining weights");
         matrix.data = place;
         joined->first_columns.push_back(whole.out);
         whole.out += matrix.out;
-        whole.blocks += matrix.blocks;
         Buffer own(place, size, [memory](void*) {});
         replaced.push_back(
             std::make_shared<JoinedPart>(matrix, std::move(own), zeroed(allocate, stream), joined, i));
         place += size;
     }
+    whole.blocks =
+        static_cast<int32_t>((whole.out + DeviceMatrix::block_rows - 1) / DeviceMatrix::block_rows);
     joined->whole = std::make_shared<CudaLinear>(whole, memory, zeroed(allocate, stream));
     check(cudaStreamSynchronize(stream), "joining weights");
     for (size_t i = 0; i < parts.size(); ++i) *parts[i] = std::move(replaced[i]);

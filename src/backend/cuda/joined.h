@@ -50,7 +50,7 @@ class SharedExpert final : public CudaExperts {
 using AllocateMemory = std::function<Buffer(size_t bytes)>;
 
 /// Replaces the weights by parts of a joined one, copied to memory of their own; leaves them as they are when
-/// their formats differ or rows do not fill whole blocks. Runs in the order of `stream`, and waits.
+/// their formats differ or packed rows do not fill whole blocks. Runs in the order of `stream`, and waits.
 void join_linears(std::span<Linear* const> parts, const AllocateMemory& allocate, cudaStream_t stream);
 
 /// Moves `shared` behind the routed experts, and replaces it by what lies there; leaves it as it is when it

@@ -172,20 +172,38 @@ size_t route_scratch_bytes(const CudaLinear& router, int64_t tokens) {
            product_scratch_bytes(matrix, tokens);
 }
 
+int64_t router_columns(const CudaLinear& router) {
+    return filled_up(router.matrix()).out;
+}
+
+void router_logits(const Tensor& x, const CudaLinear& router, const Tensor& logits, const Tensor& scratch,
+                   cudaStream_t stream) {
+    const DeviceMatrix matrix = filled_up(router.matrix());
+    SHEAF_CHECK(
+        is_activation(x) && x.size(1) == router.in && (logits.shape() == Shape{x.size(0), matrix.out}),
+        "{} to logits {}", x.shape().to_string(), logits.shape().to_string());
+    if (x.size(0) > 0) multiply(x, matrix, logits, Cutter(scratch), stream);
+}
+
+void choose_experts(const Tensor& logits, int64_t experts, int64_t top_k, const Routing& result,
+                    cudaStream_t stream) {
+    SHEAF_CHECK(top_k >= 1 && top_k <= max_top_k && top_k <= experts && experts <= max_router_experts &&
+                    experts <= logits.size(1),
+                "{} of {} experts", top_k, experts);
+    if (logits.size(0) == 0) return;
+    launch_top_k(logits.data<float>(), logits.row_stride(), logits.size(0), experts, top_k,
+                 result.ids.data<int32_t>(), result.weights.data<float>(), stream);
+}
+
 void route(const Tensor& x, const CudaLinear& router, int64_t top_k, const Routing& result,
            const Tensor& scratch, cudaStream_t stream) {
-    SHEAF_CHECK(is_activation(x) && x.size(1) == router.in && top_k >= 1 && top_k <= max_top_k &&
-                    top_k <= router.out && router.out <= max_router_experts,
-                "{} to {} of {} experts", x.shape().to_string(), top_k, router.out);
-    const int64_t tokens = x.size(0);
-    if (tokens == 0) return;
-    auto* ids = result.ids.data<int32_t>();
-    auto* weights = result.weights.data<float>();
-    const DeviceMatrix matrix = filled_up(router.matrix());
+    if (x.size(0) == 0) return;
     Cutter parts(scratch);
-    float* logits = parts.take<float>(tokens * matrix.out);
-    multiply(x, matrix, Tensor(logits, DType::f32, Shape{tokens, matrix.out}), parts, stream);
-    launch_top_k(logits, matrix.out, tokens, router.out, top_k, ids, weights, stream);
+    const Shape shape{x.size(0), router_columns(router)};
+    const Tensor logits(parts.take<float>(shape.elements()), DType::f32, shape);
+    const auto left = static_cast<int64_t>(scratch.bytes() - parts.taken());
+    router_logits(x, router, logits, Tensor(parts.take<uint8_t>(left), DType::u8, Shape{left}), stream);
+    choose_experts(logits, router.out, top_k, result, stream);
 }
 
 void add_choice(const Routing& routing, const Tensor& gate, int64_t id, const Routing& more,

@@ -23,6 +23,14 @@ size_t route_scratch_bytes(const CudaLinear& router, int64_t tokens);
 void route(const Tensor& x, const CudaLinear& router, int64_t top_k, const Routing& result,
            const Tensor& scratch, cudaStream_t stream);
 
+/// The two halves of route(). Logits: f32 (tokens, router_columns()); columns from the router's outputs on
+/// mean nothing. The choice is among the first `experts` columns of logits, whose rows may be strided.
+int64_t router_columns(const CudaLinear& router);
+void router_logits(const Tensor& x, const CudaLinear& router, const Tensor& logits, const Tensor& scratch,
+                   cudaStream_t stream);
+void choose_experts(const Tensor& logits, int64_t experts, int64_t top_k, const Routing& result,
+                    cudaStream_t stream);
+
 /// `routing` with one more choice for every token, the last: expert `id` with the weight sigmoid(gate). gate
 /// (tokens, 1) bf16 or f32; `more`: (tokens, top_k + 1).
 void add_choice(const Routing& routing, const Tensor& gate, int64_t id, const Routing& more,
